@@ -1,0 +1,4 @@
+//! walproof proves what a PostgreSQL WAL archive can still be recovered to.
+
+pub mod archive;
+pub mod wal;

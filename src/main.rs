@@ -1,0 +1,3 @@
+//! The `walproof` program.
+
+fn main() {}
