@@ -1,4 +1,5 @@
 //! walproof proves what a PostgreSQL WAL archive can still be recovered to.
 
 pub mod archive;
+pub mod timeline;
 pub mod wal;
