@@ -1,5 +1,6 @@
 //! walproof proves what a PostgreSQL WAL archive can still be recovered to.
 
 pub mod archive;
+pub mod clock;
 pub mod timeline;
 pub mod wal;
