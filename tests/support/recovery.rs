@@ -1,0 +1,105 @@
+//! Real recoveries: a copy of a backup, an archive, a target, and what the server made of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::backup::copy_tree;
+use super::{Backup, Server, account};
+
+/// A recovery to run: see [`Recovery::of`].
+pub struct Recovery {
+    major: u32,
+    backup: PathBuf,
+    archive: PathBuf,
+    archive_on: bool,
+    settings: Vec<(String, String)>,
+}
+
+/// What became of a recovery.
+pub struct Recovered {
+    /// The promoted server; `None` when it gave up.
+    pub server: Option<Server>,
+    /// All that the server logged.
+    pub log: String,
+}
+
+impl Recovered {
+    /// The text after the first line's `marker`, for example `recovery stopping `.
+    pub fn logged(&self, marker: &str) -> Option<&str> {
+        self.log.lines().find_map(|line| line.split_once(marker)).map(|(_, rest)| rest)
+    }
+
+    /// The server's last words, without `FATAL:  `.
+    pub fn fatal(&self) -> Option<&str> {
+        self.logged("FATAL:  ")
+    }
+}
+
+impl Recovery {
+    /// A recovery of the backup from the archive, which the recovered server leaves alone.
+    pub fn of(backup: &Backup, archive: &Path) -> Self {
+        Self::of_directory(backup.major(), &backup.path(), archive)
+    }
+
+    /// The same for a data directory that no [`Backup`] stands for.
+    pub fn of_directory(major: u32, backup: &Path, archive: &Path) -> Self {
+        Self {
+            major,
+            backup: backup.into(),
+            archive: archive.into(),
+            archive_on: false,
+            settings: vec![("recovery_target_action".into(), "promote".into())],
+        }
+    }
+
+    /// One recovery setting; it goes into the file that this version reads.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Lets the recovered server archive into the archive that it came from: a fork.
+    pub fn keep_archiving(mut self) -> Self {
+        self.archive_on = true;
+        self
+    }
+
+    /// Runs the recovery to its end: a promoted server, or one that gave up.
+    pub fn run(mut self) -> Recovered {
+        let directory = account::temporary_directory();
+        let data = directory.path().join("data");
+        copy_tree(&self.backup, &data, true);
+        for name in ["recovery.conf", "recovery.signal", "recovery.done"] {
+            let _ = fs::remove_file(data.join(name));
+        }
+        if self.settings.iter().all(|(name, _)| name != "restore_command") {
+            let command = format!("cp {}/%f %p", self.archive.display());
+            self.settings.push(("restore_command".into(), command));
+        }
+        let in_configuration = self.place_settings(&data);
+        let archive = self.archive_on.then_some(self.archive.as_path());
+        let mut server = Server::on_existing(self.major, directory, data, archive, &in_configuration);
+        let up = server.comes_up();
+        let log = server.log();
+        Recovered { server: up.then_some(server), log }
+    }
+
+    /// Up to version 11 recovery has a file of its own; later its settings are the server's.
+    fn place_settings(&self, data: &Path) -> Vec<(String, String)> {
+        // Without hot standby a server answers only once recovery is over.
+        let mut settings = vec![("hot_standby".to_owned(), "off".to_owned())];
+        let file = if self.major >= 12 { "recovery.signal" } else { "recovery.conf" };
+        let mut lines = Vec::new();
+        if self.major >= 12 {
+            settings.extend(self.settings.iter().cloned());
+        } else {
+            let line =
+                |(name, value): &(String, String)| format!("{name} = '{}'\n", value.replace('\'', "''"));
+            lines.extend(self.settings.iter().map(line));
+        }
+        fs::write(data.join(file), lines.concat()).unwrap();
+        account::give(&data.join(file));
+        settings
+    }
+}
