@@ -1,6 +1,7 @@
 //! walproof proves what a PostgreSQL WAL archive can still be recovered to.
 
 pub mod archive;
+pub mod backup;
 pub mod clock;
 pub mod timeline;
 pub mod wal;
