@@ -1,5 +1,6 @@
 //! The format: bytes to records. No I/O, no threads, no clock.
 
+pub mod crc;
 pub mod lsn;
 pub mod name;
 pub mod time;
