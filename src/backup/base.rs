@@ -1,0 +1,407 @@
+//! One base backup, whatever it was known by, and several accounts of one put together.
+
+use super::control::ControlFile;
+use super::label::{LabelFile, Method};
+use crate::wal::{Lsn, Major, PgTime, SegmentName, SegmentSize, SystemId, TimelineId};
+use std::path::{Path, PathBuf};
+
+/// What told of a backup. Later ones know better: where two accounts differ, the later in this list counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SourceKind {
+    /// A backup history file (`.backup`) among the WAL. It stays when the backup itself is long gone.
+    HistoryFile,
+    /// A `backup_manifest`.
+    Manifest,
+    /// A tool's own catalog: WAL-G.
+    WalG,
+    /// A tool's own catalog: pgBackRest.
+    PgBackRest,
+    /// A tool's own catalog: Barman or its cloud form.
+    Barman,
+    /// A tool's own catalog: pg_probackup.
+    PgProbackup,
+    /// A tool's own catalog: pg_rman.
+    PgRman,
+    /// A `backup_label` by itself.
+    Label,
+    /// A directory of tars as `pg_basebackup -Ft` writes it.
+    Tar,
+    /// A data directory.
+    DataDirectory,
+}
+
+impl SourceKind {
+    /// A name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::HistoryFile => "backup history file",
+            Self::Manifest => "backup manifest",
+            Self::WalG => "WAL-G",
+            Self::PgBackRest => "pgBackRest",
+            Self::Barman => "Barman",
+            Self::PgProbackup => "pg_probackup",
+            Self::PgRman => "pg_rman",
+            Self::Label => "backup_label",
+            Self::Tar => "tar",
+            Self::DataDirectory => "data directory",
+        }
+    }
+
+    /// A tool's catalog, whose identifier is what people call the backup by.
+    const fn is_tool(self) -> bool {
+        matches!(self, Self::WalG | Self::PgBackRest | Self::Barman | Self::PgProbackup | Self::PgRman)
+    }
+
+    /// Whoever says this has seen the label, or restores chains of backups itself: what it does not call incremental
+    /// can be started from.
+    const fn knows_increments(self) -> bool {
+        !matches!(self, Self::HistoryFile | Self::Manifest)
+    }
+}
+
+/// An account of a backup: what told of it, and where that is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Source {
+    /// What it is.
+    pub kind: SourceKind,
+    /// Path or key.
+    pub path: PathBuf,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind.name(), self.path.display())
+    }
+}
+
+/// WAL that a backup needs on one timeline, as its manifest lists it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WalRange {
+    /// The timeline.
+    pub timeline: TimelineId,
+    /// First byte.
+    pub start: Lsn,
+    /// The byte after the last.
+    pub end: Lsn,
+}
+
+/// A base backup: where recovery from it begins, and all that is known of it. `None` is "not known".
+#[derive(Clone, PartialEq, Debug)]
+pub struct BaseBackup {
+    /// What people call it: the tool's identifier, else the text in its label, else its path.
+    pub label: String,
+    /// Its other names.
+    pub aliases: Vec<String>,
+    /// Where replay begins: redo of its checkpoint.
+    pub start_lsn: Lsn,
+    /// The timeline on which it began.
+    pub timeline: TimelineId,
+    /// Position of its checkpoint record.
+    pub checkpoint_lsn: Option<Lsn>,
+    /// Where it ended: the end of its `BACKUP_END` record, or on a standby the minimum recovery point.
+    pub stop_lsn: Option<Lsn>,
+    /// The timeline on which it ended.
+    pub stop_timeline: Option<TimelineId>,
+    /// How it was made.
+    pub method: Option<Method>,
+    /// It was taken from a standby.
+    pub from_standby: Option<bool>,
+    /// The cluster.
+    pub system_identifier: Option<SystemId>,
+    /// The major version.
+    pub version: Option<Major>,
+    /// Size of WAL segments.
+    pub segment_size: Option<SegmentSize>,
+    /// Its control file, sound.
+    pub control: Option<ControlFile>,
+    /// It has a `backup_label`: recovery starts from that. `Some(false)`: a data directory without one, which
+    /// starts from its control file.
+    pub has_label: Option<bool>,
+    /// An incremental backup of 17 or later: start and timeline of the one that it builds on. No server starts from it
+    /// before `pg_combinebackup`.
+    pub incremental_from: Option<(Lsn, TimelineId)>,
+    /// Identifiers of the tool's backups that it builds on; the tool restores them together.
+    pub depends_on: Vec<String>,
+    /// When it began.
+    pub started: Option<PgTime>,
+    /// When it ended.
+    pub finished: Option<PgTime>,
+    /// WAL segments that it carries in itself (pg_wal in the directory or in a tar), in order.
+    pub wal: Vec<SegmentName>,
+    /// WAL that its manifest says it needs, newest timeline first.
+    pub wal_ranges: Vec<WalRange>,
+    /// Its tool keeps it for ever.
+    pub permanent: bool,
+    /// Why nobody can recover from it, in one clause; `None` where nothing speaks against it.
+    pub unusable: Option<String>,
+    /// What a person should know before using it.
+    pub cautions: Vec<String>,
+    /// Who told, the best informed first.
+    pub sources: Vec<Source>,
+}
+
+impl BaseBackup {
+    /// A backup of which only the place and the source are known.
+    pub fn new(start_lsn: Lsn, timeline: TimelineId, source: Source) -> Self {
+        Self {
+            label: String::new(),
+            aliases: Vec::new(),
+            start_lsn,
+            timeline,
+            checkpoint_lsn: None,
+            stop_lsn: None,
+            stop_timeline: None,
+            method: None,
+            from_standby: None,
+            system_identifier: None,
+            version: None,
+            segment_size: None,
+            control: None,
+            has_label: None,
+            incremental_from: None,
+            depends_on: Vec::new(),
+            started: None,
+            finished: None,
+            wal: Vec::new(),
+            wal_ranges: Vec::new(),
+            permanent: false,
+            unusable: None,
+            cautions: Vec::new(),
+            sources: vec![source],
+        }
+    }
+
+    /// What a `backup_label` or a backup history file tells.
+    pub fn from_label(label: &LabelFile, source: Source) -> Self {
+        let has_label = (source.kind != SourceKind::HistoryFile).then_some(true);
+        Self {
+            label: label.label.clone(),
+            checkpoint_lsn: Some(label.checkpoint_lsn),
+            stop_lsn: label.stop.map(|(lsn, _)| lsn),
+            stop_timeline: label.stop_timeline,
+            method: label.method.clone(),
+            from_standby: label.from_standby,
+            has_label,
+            incremental_from: label.incremental_from,
+            started: label.start_time,
+            finished: label.stop_time,
+            ..Self::new(label.start_lsn, label.start_timeline(), source)
+        }
+    }
+
+    /// Takes what a sound control file tells.
+    #[must_use]
+    pub fn with_control(self, control: ControlFile) -> Self {
+        Self {
+            system_identifier: Some(control.system_identifier),
+            version: Some(control.version),
+            segment_size: Some(control.segment_size),
+            control: Some(control),
+            ..self
+        }
+    }
+
+    /// The best informed source.
+    pub fn source(&self) -> Option<&Source> {
+        self.sources.first()
+    }
+
+    /// Why recovery cannot begin from it, in one clause; `None` where it can.
+    pub fn why_unusable(&self) -> Option<String> {
+        if let Some(reason) = &self.unusable {
+            return Some(reason.clone());
+        }
+        let (lsn, timeline) = self.incremental_from?;
+        Some(format!(
+            "it is an incremental backup, from {lsn} on timeline {timeline}: combine it with that one by pg_combinebackup first"
+        ))
+    }
+
+    /// Whether a person may mean this backup by `name`: its label, another of its names, its path, or its start.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.label == name
+            || self.aliases.iter().any(|alias| alias == name)
+            || self.sources.iter().any(|source| source.path == Path::new(name))
+            || name.parse() == Ok(self.start_lsn)
+    }
+
+    /// The backups that an incremental one builds on, nearest first, down to a full one. The error is the start and
+    /// timeline of the one that is missing from `all`.
+    pub fn chain<'a>(&self, all: &'a [Self]) -> Result<Vec<&'a Self>, (Lsn, TimelineId)> {
+        let mut chain = Vec::new();
+        let mut from = self.incremental_from;
+        let mut below = self.start_lsn;
+        while let Some((lsn, timeline)) = from {
+            let base = all.iter().find(|b| b.start_lsn == lsn && b.timeline == timeline && lsn < below);
+            let base = base.ok_or((lsn, timeline))?;
+            chain.push(base);
+            below = lsn;
+            from = base.incremental_from;
+        }
+        Ok(chain)
+    }
+
+    /// Two accounts of one backup: the same start on the same timeline of the same cluster, as far as both know it.
+    fn is_same_as(&self, other: &Self) -> bool {
+        let may_be_equal = match (self.system_identifier, other.system_identifier) {
+            (Some(own), Some(other)) => own == other,
+            _ => true,
+        };
+        (self.start_lsn, self.timeline) == (other.start_lsn, other.timeline) && may_be_equal
+    }
+
+    /// Adds what a less informed account tells.
+    fn add(&mut self, other: Self) {
+        let knew_increments = self.sources.iter().any(|source| source.kind.knows_increments());
+        let prefer_name = self.label.is_empty()
+            || (other.sources.iter().any(|source| source.kind.is_tool())
+                && !self.sources.iter().any(|source| source.kind.is_tool()));
+        let names = [other.label].into_iter().chain(other.aliases).filter(|name| !name.is_empty());
+        for (i, name) in names.enumerate() {
+            if i == 0 && prefer_name {
+                let old = std::mem::replace(&mut self.label, name);
+                self.aliases.push(old);
+            } else {
+                self.aliases.push(name);
+            }
+        }
+        self.aliases.retain(|alias| !alias.is_empty() && *alias != self.label);
+        self.aliases.sort();
+        self.aliases.dedup();
+        if !knew_increments {
+            self.incremental_from = self.incremental_from.or(other.incremental_from);
+        }
+        self.checkpoint_lsn = self.checkpoint_lsn.or(other.checkpoint_lsn);
+        self.stop_lsn = self.stop_lsn.or(other.stop_lsn);
+        self.stop_timeline = self.stop_timeline.or(other.stop_timeline);
+        self.method = self.method.take().or(other.method);
+        self.from_standby = self.from_standby.or(other.from_standby);
+        self.system_identifier = self.system_identifier.or(other.system_identifier);
+        self.version = self.version.or(other.version);
+        self.segment_size = self.segment_size.or(other.segment_size);
+        self.control = self.control.or(other.control);
+        self.has_label = self.has_label.or(other.has_label);
+        self.started = self.started.or(other.started);
+        self.finished = self.finished.or(other.finished);
+        self.permanent |= other.permanent;
+        if self.depends_on.is_empty() {
+            self.depends_on = other.depends_on;
+        }
+        if self.wal_ranges.is_empty() {
+            self.wal_ranges = other.wal_ranges;
+        }
+        // One sound copy is enough to recover from.
+        let a_copy = |sources: &[Source]| sources.iter().any(|source| source.kind >= SourceKind::Tar);
+        if self.unusable.is_some() && a_copy(&other.sources) {
+            self.unusable = other.unusable;
+        }
+        self.wal.extend(other.wal);
+        self.wal.sort_unstable();
+        self.wal.dedup();
+        self.cautions.extend(other.cautions);
+        self.sources.extend(other.sources);
+    }
+}
+
+/// Puts together what is one backup, in order of start and timeline. Where accounts differ, the better informed counts
+/// ([`SourceKind`]): a data directory at hand knows better than a history file what state it is in.
+pub fn merge(mut accounts: Vec<BaseBackup>) -> Vec<BaseBackup> {
+    let rank = |backup: &BaseBackup| std::cmp::Reverse(backup.sources.first().map(|source| source.kind));
+    accounts.sort_by(|a, b| {
+        let place = |backup: &BaseBackup| (backup.start_lsn, backup.timeline);
+        place(a).cmp(&place(b)).then(rank(a).cmp(&rank(b))).then_with(|| a.sources.cmp(&b.sources))
+    });
+    let mut merged: Vec<BaseBackup> = Vec::new();
+    for account in accounts {
+        let same = merged
+            .iter_mut()
+            .rev()
+            .take_while(|backup| backup.start_lsn == account.start_lsn)
+            .find(|backup| backup.is_same_as(&account));
+        match same {
+            Some(backup) => backup.add(account),
+            None => merged.push(account),
+        }
+    }
+    for backup in &mut merged {
+        backup.sources.dedup();
+        if backup.label.is_empty() {
+            backup.label =
+                backup.source().map(|source| source.path.display().to_string()).unwrap_or_default();
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HISTORY: &str =
+        include_str!("../../tests/data/backup/pg15/00000001000000000000000B.00000028.backup");
+    const CONTROL: &[u8] = include_bytes!("../../tests/data/backup/pg15/pg_control");
+
+    fn account(text: &str, kind: SourceKind) -> BaseBackup {
+        let Ok(label) = LabelFile::parse(text.as_bytes()) else { unreachable!() };
+        BaseBackup::from_label(&label, Source { kind, path: PathBuf::from(kind.name()) })
+    }
+
+    fn history() -> BaseBackup {
+        account(HISTORY, SourceKind::HistoryFile)
+    }
+
+    #[test]
+    fn accounts_of_one_backup_complete_each_other() {
+        let Ok(control) = ControlFile::parse(CONTROL) else { unreachable!() };
+        let label = include_str!("../../tests/data/backup/pg15/backup_label");
+        let directory = account(label, SourceKind::DataDirectory).with_control(control);
+        for order in [[history(), directory.clone()], [directory.clone(), history()]] {
+            let merged = merge(order.into());
+            let [backup] = merged.as_slice() else { unreachable!() };
+            assert_eq!((backup.label.as_str(), backup.stop_lsn), ("b2", Some(Lsn(0x160_0100))));
+            assert_eq!(backup.control, Some(control));
+            assert_eq!(backup.source().map(|source| source.kind), Some(SourceKind::DataDirectory));
+            assert_eq!((backup.sources.len(), backup.aliases.len()), (2, 0));
+        }
+        let mut tool = BaseBackup::new(
+            directory.start_lsn,
+            directory.timeline,
+            Source { kind: SourceKind::PgBackRest, path: PathBuf::from("backup.info") },
+        );
+        tool.label = "20261121-092219F".to_owned();
+        tool.unusable = Some("error".to_owned());
+        let merged = merge(vec![history(), tool.clone()]);
+        assert_eq!(merged[0].why_unusable().as_deref(), Some("error"));
+        let merged = merge(vec![history(), tool, directory]);
+        assert_eq!((merged.len(), merged[0].label.as_str()), (1, "20261121-092219F"));
+        assert!(merged[0].is_called("b2") && merged[0].is_called("0/01600028"));
+        assert_eq!(merged[0].why_unusable(), None);
+    }
+
+    #[test]
+    fn other_clusters_and_timelines_stay_apart() {
+        let mut other = history();
+        other.timeline = TimelineId(2);
+        let with_id = |id| BaseBackup { system_identifier: Some(SystemId(id)), ..history() };
+        assert_eq!(merge(vec![history(), other]).len(), 2);
+        assert_eq!(merge(vec![with_id(1), with_id(2), history()]).len(), 2);
+    }
+
+    #[test]
+    fn a_combined_backup_is_no_longer_incremental() {
+        let text = format!("{HISTORY}INCREMENTAL FROM LSN: 0/1400028\nINCREMENTAL FROM TLI: 1\n");
+        let incremental = account(&text, SourceKind::HistoryFile);
+        assert!(incremental.why_unusable().is_some());
+        let label = include_str!("../../tests/data/backup/pg15/backup_label");
+        let combined = account(label, SourceKind::DataDirectory);
+        assert_eq!(merge(vec![incremental.clone(), combined])[0].why_unusable(), None);
+
+        assert_eq!(incremental.chain(&[]), Err((Lsn(0x140_0028), TimelineId(1))));
+        let full = BaseBackup { start_lsn: Lsn(0x140_0028), ..history() };
+        let all = [full, incremental.clone()];
+        assert_eq!(incremental.chain(&all).map(|chain| chain.len()), Ok(1));
+        let looping =
+            BaseBackup { incremental_from: Some((incremental.start_lsn, TimelineId(1))), ..incremental };
+        assert!(looping.chain(std::slice::from_ref(&looping)).is_err());
+    }
+}
