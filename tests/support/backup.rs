@@ -112,7 +112,7 @@ fn write(path: &Path, text: &str) {
 }
 
 /// Copies a directory of a server that may be running: a file that vanishes meanwhile is no loss.
-pub(super) fn copy_tree(from: &Path, to: &Path, is_data: bool) {
+pub fn copy_tree(from: &Path, to: &Path, is_data: bool) {
     account::create_directory(to, 0o700);
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -28,6 +28,7 @@ pub mod recorded;
 pub mod recovery;
 pub mod server;
 pub mod tools;
+pub mod workload;
 
 pub use backup::Backup;
 pub use recovery::{Recovered, Recovery};

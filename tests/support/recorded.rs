@@ -23,7 +23,9 @@ impl Recording {
         static UNPACKING: Mutex<()> = Mutex::new(());
         let _guard = UNPACKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("corpus/oracle/pg{version}.tar.zst"));
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("oracle/pg{version}"));
+        // Not CARGO_TARGET_TMPDIR: only integration tests have it, and this is compiled elsewhere too.
+        let directory =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tmp").join(format!("oracle/pg{version}"));
         if stale(&source, &directory) {
             unpack(&source, &directory);
         }

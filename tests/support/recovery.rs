@@ -24,6 +24,11 @@ pub struct Recovered {
 }
 
 impl Recovered {
+    /// The promoted server; a test ends here when it gave up.
+    pub fn promoted(self) -> Server {
+        self.server.unwrap_or_else(|| panic!("recovery failed:\n{}", self.log))
+    }
+
     /// The text after the first line's `marker`, for example `recovery stopping `.
     pub fn logged(&self, marker: &str) -> Option<&str> {
         self.log.lines().find_map(|line| line.split_once(marker)).map(|(_, rest)| rest)
@@ -77,6 +82,7 @@ impl Recovery {
             let command = format!("cp {}/%f %p", self.archive.display());
             self.settings.push(("restore_command".into(), command));
         }
+        forget_settings(&data);
         let in_configuration = self.place_settings(&data);
         let archive = self.archive_on.then_some(self.archive.as_path());
         let mut server = Server::on_existing(self.major, directory, data, archive, &in_configuration);
@@ -102,4 +108,12 @@ impl Recovery {
         account::give(&data.join(file));
         settings
     }
+}
+
+/// The backup may come from a server that was recovered itself.
+fn forget_settings(data: &Path) {
+    let path = data.join("postgresql.conf");
+    let text = fs::read_to_string(&path).unwrap();
+    let ours = |line: &&str| !line.starts_with("recovery_target") && !line.starts_with("restore_command");
+    fs::write(&path, text.lines().filter(ours).collect::<Vec<_>>().join("\n") + "\n").unwrap();
 }
