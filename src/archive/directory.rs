@@ -1,17 +1,23 @@
 //! A directory on this machine, listed with its sub-directories.
 
-use super::store::{Identity, Object, ObjectKind, Store, StoreError};
-use std::fs::{self, File, Metadata};
+use super::store::{
+    A_DATA_DIRECTORY, A_DIRECTORY, Child, Deletion, Descent, Identity, Object, ObjectKind, Sink, Store,
+    StoreError,
+};
+use std::fs::{self, DirEntry, File, Metadata};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Bytes taken from a file at a time: small enough to be walked while they are still in the second-level cache.
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Directories nested deeper than this are not entered.
 const MAX_DEPTH: usize = 8;
+
+/// What `mkfs` leaves in the root of a file system; root alone may enter it.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// A directory, by its path.
 #[derive(Debug)]
@@ -20,52 +26,144 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Takes `location` for a directory, which must exist.
-    pub fn open(location: &str) -> Result<Self, StoreError> {
-        let root = PathBuf::from(location);
+    /// Takes `root` for a directory, which must exist.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
         let list_error = |source| StoreError::List { path: root.clone(), source };
         let found = fs::metadata(&root).map_err(list_error)?;
         if !found.is_dir() {
             let detail = format!("is {}, not a directory", describe(&found));
-            return Err(StoreError::Location { location: location.to_owned(), detail });
+            return Err(StoreError::Location { location: root.display().to_string(), detail });
         }
         Ok(Self { root })
     }
 
     /// Lists `relative` and what is below it into `objects`.
-    fn list_below(&self, relative: &Path, depth: usize, objects: &mut Vec<Object>) -> Result<(), StoreError> {
+    fn list_below(
+        &self,
+        relative: &Path,
+        whole: bool,
+        depth: usize,
+        descend: &dyn Fn(&Path) -> Descent,
+        objects: &mut Vec<Object>,
+    ) -> Result<(), StoreError> {
         let path = self.root.join(relative);
-        let list_error = |source| StoreError::List { path: path.clone(), source };
-        for entry in fs::read_dir(&path).map_err(list_error)? {
-            let entry = entry.map_err(list_error)?;
+        for entry in read_folder(&path)? {
             let below = relative.join(entry.file_name());
-            let file_type = entry.file_type().map_err(list_error)?;
-            if file_type.is_dir() {
-                if depth < MAX_DEPTH {
-                    self.list_below(&below, depth + 1, objects)?;
-                }
-                objects.push(special(below, "a directory"));
-            } else if let Some(object) = describe_file(&self.root, below)? {
-                objects.push(object);
+            let list_error = |source| StoreError::List { path: self.root.join(&below), source };
+            let kind = entry.file_type().map_err(list_error)?;
+            // A link is followed where the layout itself names the folder (`wals` on a volume of its own), and
+            // never deeper: what it leads to would be there twice, or without end.
+            let is_folder = kind.is_dir() || !whole && kind.is_symlink() && entry.path().is_dir();
+            if !is_folder {
+                objects.extend(describe_file(&self.root, below)?);
+                continue;
             }
+            let descent = if whole { Descent::Whole } else { descend(&below) };
+            if self.is_data_directory(&below, descent) {
+                objects.push(special(below, A_DATA_DIRECTORY));
+                continue;
+            }
+            if descent != Descent::Skip && depth < MAX_DEPTH && entry.file_name() != LOST_AND_FOUND {
+                self.list_below(&below, descent == Descent::Whole, depth + 1, descend, objects)?;
+            }
+            objects.push(special(below, A_DIRECTORY));
         }
         Ok(())
+    }
+
+    /// Whether a folder that would be entered holds a database cluster: a base backup left among the WAL.
+    fn is_data_directory(&self, relative: &Path, descent: Descent) -> bool {
+        descent == Descent::Whole && self.root.join(relative).join("PG_VERSION").is_file()
+    }
+
+    /// Checks that `object` is still the regular file that was listed and that no part of its path below the
+    /// root is a symbolic link, and gives its full path.
+    fn unchanged_file(&self, object: &Object) -> Result<PathBuf, StoreError> {
+        let changed = |detail: String| StoreError::Changed { path: self.root.join(&object.path), detail };
+        let mut path = self.root.clone();
+        let mut found = None;
+        for part in object.path.components() {
+            let Component::Normal(part) = part else {
+                return Err(changed("its path leads elsewhere".to_owned()));
+            };
+            path.push(part);
+            let here = fs::symlink_metadata(&path)
+                .map_err(|source| StoreError::Remove { path: path.clone(), source })?;
+            if here.file_type().is_symlink() {
+                return Err(changed("a part of its path is a symbolic link".to_owned()));
+            }
+            found = Some(here);
+        }
+        match found {
+            Some(found) if found.is_file() && identity(&found) == object.identity => Ok(path),
+            Some(found) if found.is_file() => {
+                Err(changed("it is another file, or was written to".to_owned()))
+            }
+            _ => Err(changed("it is no longer a regular file".to_owned())),
+        }
     }
 }
 
 impl Store for Directory {
-    fn list(&self) -> Result<Vec<Object>, StoreError> {
+    fn children(&self, folder: &Path, limit: usize) -> Result<Vec<Child>, StoreError> {
+        let path = self.root.join(folder);
+        if !path.is_dir() {
+            return Ok(Vec::new());
+        }
+        let child = |entry: DirEntry| {
+            let name = entry.file_name().into_string().ok()?;
+            let kind = entry.file_type().ok()?;
+            let is_folder = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
+            Some(Child { name, is_folder })
+        };
+        Ok(read_folder(&path)?.into_iter().filter_map(child).take(limit).collect())
+    }
+
+    fn names(&self) -> Vec<String> {
+        let full = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        let full = if ends_in_a_name(&full) { full } else { fs::canonicalize(&full).unwrap_or(full) };
+        full.components()
+            .filter_map(|part| match part {
+                Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn raised(&self, levels: usize) -> Result<Box<dyn Store>, StoreError> {
+        let mut root = self.root.clone();
+        if !ends_in_a_name(&root) {
+            root = fs::canonicalize(&root)
+                .map_err(|source| StoreError::List { path: self.root.clone(), source })?;
+        }
+        for _ in 0..levels {
+            if root.components().next_back().is_some_and(|part| matches!(part, Component::Normal(_))) {
+                root.pop();
+            } else {
+                root.push("..");
+            }
+        }
+        if root.as_os_str().is_empty() {
+            root.push(".");
+        }
+        Ok(Box::new(Self::open(root)?))
+    }
+
+    fn list(&self, descend: &dyn Fn(&Path) -> Descent) -> Result<Vec<Object>, StoreError> {
         let mut objects = Vec::new();
-        self.list_below(Path::new(""), 0, &mut objects)?;
+        match descend(Path::new("")) {
+            Descent::Skip => {}
+            how => self.list_below(Path::new(""), how == Descent::Whole, 0, descend, &mut objects)?,
+        }
         Ok(objects)
     }
 
-    fn read(
-        &self,
-        object: &Object,
-        buffer: &mut Vec<u8>,
-        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn find(&self, path: &Path) -> Result<Option<Object>, StoreError> {
+        describe_file(&self.root, path.to_owned())
+    }
+
+    fn read(&self, object: &Object, buffer: &mut Vec<u8>, sink: Sink<'_>) -> Result<(), StoreError> {
         let path = self.root.join(&object.path);
         let read_error = |source| StoreError::Read { path: path.clone(), source };
         let mut file = File::open(&path).map_err(read_error)?;
@@ -88,13 +186,74 @@ impl Store for Directory {
         if taken == object.identity.size {
             return Ok(());
         }
-        let detail = format!("it had {} bytes when it was listed and {taken} now", object.identity.size);
+        let detail = format!("it had {} bytes then and {taken} now", object.identity.size);
         Err(StoreError::Changed { path, detail })
+    }
+
+    fn deletion(&self, _sample: &Object) -> Result<Deletion, StoreError> {
+        Ok(Deletion::Final)
+    }
+
+    fn remove(
+        &self,
+        objects: &[&Object],
+        done: &mut dyn FnMut(usize, Result<(), StoreError>) -> ControlFlow<()>,
+    ) {
+        for (index, object) in objects.iter().enumerate() {
+            let removed = self.unchanged_file(object).and_then(|path| {
+                fs::remove_file(&path).map_err(|source| StoreError::Remove { path, source })
+            });
+            if done(index, removed).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn move_to(&self, object: &Object, trash: &Path) -> Result<(), StoreError> {
+        let path = self.unchanged_file(object)?;
+        let target = trash.join(&object.path);
+        let failed = |source| StoreError::Remove { path: path.clone(), source };
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        if target.symlink_metadata().is_ok() {
+            return Err(failed(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "the trash already holds this name",
+            )));
+        }
+        match fs::rename(&path, &target) {
+            Err(other) if other.kind() == io::ErrorKind::CrossesDevices => {
+                copy_away(&path, &target).map_err(failed)
+            }
+            moved => moved.map_err(failed),
+        }
     }
 
     fn local_root(&self) -> Option<&Path> {
         Some(&self.root)
     }
+}
+
+/// Moves a file to another file system: the original goes only when the copy is safe on its disk.
+fn copy_away(path: &Path, target: &Path) -> io::Result<()> {
+    let mut copy = File::create_new(target)?;
+    let copied = io::copy(&mut File::open(path)?, &mut copy).and_then(|_| copy.sync_all());
+    if let Err(failed) = copied {
+        fs::remove_file(target)?;
+        return Err(failed);
+    }
+    fs::remove_file(path)
+}
+
+/// What is in a directory, read at one go.
+fn read_folder(path: &Path) -> Result<Vec<DirEntry>, StoreError> {
+    let list_error = |source| StoreError::List { path: path.to_owned(), source };
+    fs::read_dir(path).map_err(list_error)?.collect::<Result<_, _>>().map_err(list_error)
+}
+
+fn ends_in_a_name(path: &Path) -> bool {
+    !path.components().any(|part| part == Component::ParentDir) && path.file_name().is_some()
 }
 
 /// What stands at `path`; `None` if it went away since the directory was listed.
@@ -110,10 +269,12 @@ fn describe_file(root: &Path, path: PathBuf) -> Result<Option<Object>, StoreErro
     if !found.is_file() {
         return Ok(Some(special(path, describe(&found))));
     }
+    Ok(Some(Object { path, kind: ObjectKind::Regular, identity: identity(&found) }))
+}
+
+fn identity(found: &Metadata) -> Identity {
     let modified_ns = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
-    let identity =
-        Identity { size: found.len(), modified_ns: Some(modified_ns), inode: Some(found.ino()), etag: None };
-    Ok(Some(Object { path, kind: ObjectKind::Regular, identity }))
+    Identity { size: found.len(), modified_ns: Some(modified_ns), inode: Some(found.ino()), etag: None }
 }
 
 fn special(path: PathBuf, what: &'static str) -> Object {
@@ -123,7 +284,7 @@ fn special(path: PathBuf, what: &'static str) -> Object {
 fn describe(found: &Metadata) -> &'static str {
     let kind = found.file_type();
     if kind.is_dir() {
-        "a directory"
+        A_DIRECTORY
     } else if kind.is_fifo() {
         "a FIFO"
     } else if kind.is_socket() {

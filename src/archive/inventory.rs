@@ -1,24 +1,31 @@
 //! One listing sorted out: which object is which file of PostgreSQL's.
 
-use super::store::{Object, ObjectKind};
+use super::layout::{Role, Rules};
+use super::store::{A_DATA_DIRECTORY, Object, ObjectKind};
 use crate::wal::WalFileName;
-use std::path::Path;
+use std::collections::HashMap;
 
-/// Which tool's way of laying out an archive was found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Layout {
-    /// Files under PostgreSQL's own names, as `archive_command = 'cp …'` leaves them, or a pg_wal.
-    #[default]
-    Plain,
-}
+pub use super::layout::Layout;
 
 /// An object that holds a WAL file.
+///
+/// Several entries of one name are several stored copies of the same file (plain and compressed; with two
+/// checksums in pgBackRest's names; in two backups of pg_rman's).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
     /// The file's name as PostgreSQL knows it.
     pub name: WalFileName,
+    /// Which of [`Inventory::groups`] it belongs to.
+    pub group: u16,
     /// Where it is kept.
     pub object: Object,
+}
+
+impl Entry {
+    /// The name of the stored file, with checksum and suffix: for messages.
+    pub fn stored_name(&self) -> String {
+        self.object.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
 }
 
 /// An object that is no WAL file, and what it is taken for.
@@ -30,6 +37,42 @@ pub struct Stray {
     pub named_like_wal: bool,
 }
 
+/// What an object says about base backups.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum BackupKind {
+    /// WAL-G's `…_backup_stop_sentinel.json`: one backup.
+    WalGSentinel,
+    /// pgBackRest's `backup.info`: every backup of the stanza.
+    PgBackRestInfo,
+    /// Barman's `backup.info`: one backup.
+    BarmanInfo,
+    /// pg_probackup's `backup.control`: one backup.
+    PgProbackupControl,
+    /// pg_rman's `backup.ini`: one backup.
+    PgRmanIni,
+    /// `backup_manifest` of pg_basebackup.
+    Manifest,
+    /// A `backup_label` that stands alone.
+    Label,
+    /// `base.tar` of `pg_basebackup -Ft`, compressed or not.
+    BaseTar,
+    /// A data directory; the object is the directory, and cannot be read.
+    DataDirectory,
+}
+
+/// An object that describes one base backup or more, by the layout's own rules.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackupObject {
+    /// What it is.
+    pub kind: BackupKind,
+    /// The backup's label or folder where the path tells it, else empty.
+    pub label: String,
+    /// The object with the description.
+    pub object: Object,
+    /// What else belongs to that backup and was listed: Barman's `keep`.
+    pub beside: Vec<Object>,
+}
+
 /// Everything in an archive, sorted by name and then by path.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Inventory {
@@ -39,32 +82,103 @@ pub struct Inventory {
     pub entries: Vec<Entry>,
     /// What else was found and is not part of any layout.
     pub strays: Vec<Stray>,
+    /// What describes base backups, sorted by path.
+    pub backups: Vec<BackupObject>,
+    /// The parts that a layout divides an archive into, each with WAL of its own cluster: pgBackRest's archive
+    /// ids (`15-1`), sorted. Elsewhere one part with an empty name.
+    pub groups: Vec<String>,
     /// The place is a server's own pg_wal (or a copy): it has an `archive_status` directory or such a name.
     pub is_pg_wal: bool,
 }
 
 impl Inventory {
-    /// Sorts out a listing of a plain archive.
-    pub fn from_objects(objects: Vec<Object>) -> Self {
-        let mut inventory = Self::default();
+    /// Sorts out a listing by the rules of a layout.
+    pub(crate) fn sort_out(objects: Vec<Object>, rules: &dyn Rules) -> Self {
+        let mut sorter = Sorter::new(rules);
         for object in objects {
-            if object.path.starts_with("archive_status") {
-                inventory.is_pg_wal = true;
-                continue;
-            }
-            match (wal_name(&object.path), object.kind) {
-                (Some(name), ObjectKind::Regular) => inventory.entries.push(Entry { name, object }),
-                (None, ObjectKind::Special("a directory")) => {}
-                (name, _) => inventory.strays.push(Stray { object, named_like_wal: name.is_some() }),
-            }
+            sorter.take(object, rules);
         }
-        inventory.entries.sort_by(|a, b| (a.name, &a.object.path).cmp(&(b.name, &b.object.path)));
-        inventory.strays.sort_by(|a, b| a.object.path.cmp(&b.object.path));
-        inventory
+        sorter.finish()
     }
 }
 
-/// The WAL file that a path's last part names.
-fn wal_name(path: &Path) -> Option<WalFileName> {
-    WalFileName::parse(path.file_name()?.to_str()?)
+/// An inventory in the making.
+struct Sorter {
+    inventory: Inventory,
+    group_ids: HashMap<String, u16>,
+    beside: Vec<(String, Object)>,
+}
+
+impl Sorter {
+    fn new(rules: &dyn Rules) -> Self {
+        let inventory =
+            Inventory { layout: rules.layout(), is_pg_wal: rules.is_pg_wal(), ..Inventory::default() };
+        Self { inventory, group_ids: HashMap::new(), beside: Vec::new() }
+    }
+
+    fn take(&mut self, object: Object, rules: &dyn Rules) {
+        if object.path.starts_with("archive_status") {
+            self.inventory.is_pg_wal = true;
+        }
+        let role = rules.role(&object.path);
+        match (role, object.kind) {
+            (Role::Wal(name, group), ObjectKind::Regular) => {
+                let group = self.group(group);
+                self.inventory.entries.push(Entry { name, group, object });
+            }
+            (Role::Backup(kind, label), ObjectKind::Regular) => {
+                self.inventory.backups.push(BackupObject { kind, label, object, beside: Vec::new() });
+            }
+            (Role::BesideBackup(label), ObjectKind::Regular) => self.beside.push((label, object)),
+            (_, ObjectKind::Special(A_DATA_DIRECTORY)) => {
+                let label = object.path.to_string_lossy().into_owned();
+                let kind = BackupKind::DataDirectory;
+                self.inventory.backups.push(BackupObject { kind, label, object, beside: Vec::new() });
+            }
+            (Role::Known, _) => {}
+            (Role::Wal(..), _) => self.inventory.strays.push(Stray { object, named_like_wal: true }),
+            (Role::Unknown | Role::Backup(..) | Role::BesideBackup(_), _) => {
+                if !object.is_directory() {
+                    self.inventory.strays.push(Stray { object, named_like_wal: false });
+                }
+            }
+        }
+    }
+
+    /// The number of the group called `name`, in the order of first sight.
+    fn group(&mut self, name: String) -> u16 {
+        let next = u16::try_from(self.group_ids.len()).unwrap_or(u16::MAX);
+        *self.group_ids.entry(name).or_insert(next)
+    }
+
+    fn finish(mut self) -> Inventory {
+        self.number_groups();
+        let mut inventory = self.inventory;
+        inventory.entries.sort_unstable_by(|a, b| (a.name, &a.object.path).cmp(&(b.name, &b.object.path)));
+        inventory.strays.sort_by(|a, b| a.object.path.cmp(&b.object.path));
+        inventory.backups.sort_by(|a, b| a.object.path.cmp(&b.object.path));
+        self.beside.sort_by(|a, b| (&a.0, &a.1.path).cmp(&(&b.0, &b.1.path)));
+        for backup in &mut inventory.backups {
+            let from = self.beside.partition_point(|(label, _)| *label < backup.label);
+            let of_backup = self.beside[from..].iter().take_while(|(label, _)| *label == backup.label);
+            backup.beside.extend(of_backup.map(|(_, object)| object.clone()));
+        }
+        inventory
+    }
+
+    /// Numbers the groups in the order of their names, whatever order the listing came in.
+    fn number_groups(&mut self) {
+        let mut names: Vec<(String, u16)> = self.group_ids.drain().collect();
+        names.sort();
+        let mut renumbered = vec![0; names.len()];
+        for (new, (_, old)) in names.iter().enumerate() {
+            if let Some(slot) = renumbered.get_mut(usize::from(*old)) {
+                *slot = u16::try_from(new).unwrap_or(u16::MAX);
+            }
+        }
+        for entry in &mut self.inventory.entries {
+            entry.group = renumbered.get(usize::from(entry.group)).copied().unwrap_or(entry.group);
+        }
+        self.inventory.groups = names.into_iter().map(|(name, _)| name).collect();
+    }
 }

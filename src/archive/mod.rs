@@ -4,33 +4,60 @@
 //! and the compression of each object. What stands to the right of this module sees [`Entry`]s with
 //! PostgreSQL's own file names and reads decompressed WAL.
 
+mod cipher;
+pub mod codec;
 pub mod directory;
+pub mod fault;
 pub mod inventory;
+mod layout;
+mod location;
+pub mod memory;
+mod read;
+mod secrets;
 pub mod store;
+pub mod tar_file;
 
-pub use inventory::{Entry, Inventory, Layout, Stray};
-pub use store::{Identity, Object, ReadError, Store, StoreError};
+pub use inventory::{BackupKind, BackupObject, Entry, Inventory, Stray};
+pub use layout::{Layout, LayoutChoice, ParseLayoutError};
+pub use location::location_from_environment;
+pub use read::Scratch;
+pub use secrets::Secrets;
+pub use store::{Deletion, Identity, Object, ObjectKind, ReadError, Store, StoreError};
 
-use std::ops::ControlFlow;
-
-/// Buffers that one worker uses again for each object that it reads.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    /// Bytes as they are stored.
-    pub raw: Vec<u8>,
-}
+use cipher::Passphrase;
+use layout::Rules;
+use std::path::Path;
+use std::sync::OnceLock;
 
 /// An archive of WAL, whatever holds it and whoever wrote it.
 #[derive(Debug)]
 pub struct Archive {
     location: String,
     store: Box<dyn Store>,
+    rules: Box<dyn Rules>,
+    secrets: Secrets,
+    /// The passphrase that opens the WAL, once it was looked for.
+    wal_passphrase: OnceLock<Option<Passphrase>>,
 }
 
 impl Archive {
-    /// Opens the archive at `location`, a directory. Nothing is read yet.
-    pub fn open(location: &str) -> Result<Self, StoreError> {
-        Ok(Self { location: location.to_owned(), store: Box::new(directory::Directory::open(location)?) })
+    /// Opens the archive at `location`: a directory, a tar file, or a URL (`file:///…`, `s3://bucket/prefix`,
+    /// `gs://…`, `az://…`). Folder names are looked at to find out the layout unless `choice` says it; no
+    /// object is read yet.
+    pub fn open(location: &str, choice: LayoutChoice) -> Result<Self, StoreError> {
+        Self::of_store(location, location::open(location)?, choice, Secrets::from_environment())
+    }
+
+    /// The archive in a store that is already at hand. `location` is for messages.
+    pub fn of_store(
+        location: &str,
+        store: Box<dyn Store>,
+        choice: LayoutChoice,
+        secrets: Secrets,
+    ) -> Result<Self, StoreError> {
+        let (store, rules) = layout::recognise(store, choice)?;
+        let wal_passphrase = OnceLock::new();
+        Ok(Self { location: location.to_owned(), store, rules, secrets, wal_passphrase })
     }
 
     /// The location as it was given.
@@ -38,30 +65,25 @@ impl Archive {
         &self.location
     }
 
+    /// How the archive is laid out.
+    pub fn layout(&self) -> Layout {
+        self.rules.layout()
+    }
+
+    /// The store that holds the objects, rooted where the layout begins: what a cleanup removes from.
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
     /// Lists the archive once and sorts out what each object is.
     pub fn inventory(&self) -> Result<Inventory, StoreError> {
-        Ok(Inventory::from_objects(self.store.list()?))
+        let objects = self.store.list(&|folder: &Path| self.rules.descend(folder))?;
+        Ok(Inventory::sort_out(objects, self.rules.as_ref()))
     }
 
-    /// Hands the plain bytes of `entry` to `sink` in order, in pieces of the reader's choosing, until the object
-    /// ends or `sink` breaks.
-    pub fn read(
-        &self,
-        entry: &Entry,
-        scratch: &mut Scratch,
-        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
-        self.store.read(&entry.object, &mut scratch.raw, sink).map_err(ReadError::Unobtainable)
-    }
-
-    /// The plain bytes of a small object (a history, a label), of which at most `limit` are taken.
-    pub fn read_small(&self, entry: &Entry, limit: usize) -> Result<Vec<u8>, ReadError> {
-        let mut bytes = Vec::new();
-        self.read(entry, &mut Scratch::default(), &mut |piece| {
-            let room = limit - bytes.len();
-            bytes.extend_from_slice(&piece[..piece.len().min(room)]);
-            if bytes.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        Ok(bytes)
+    /// Says which entries will be read next, in that order: see [`Store::prefetch`].
+    pub fn prefetch<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) {
+        let objects: Vec<&Object> = entries.into_iter().map(|entry| &entry.object).collect();
+        self.store.prefetch(&objects);
     }
 }

@@ -27,6 +27,12 @@ pub enum ObjectKind {
     Special(&'static str),
 }
 
+/// What [`ObjectKind::Special`] says of a directory.
+pub(crate) const A_DIRECTORY: &str = "a directory";
+
+/// What [`ObjectKind::Special`] says of a directory that holds a database cluster: it is not entered.
+pub(crate) const A_DATA_DIRECTORY: &str = "a data directory";
+
 /// One thing in a listing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Object {
@@ -36,6 +42,42 @@ pub struct Object {
     pub kind: ObjectKind,
     /// What it looked like when it was listed.
     pub identity: Identity,
+}
+
+impl Object {
+    /// Whether the object is a directory, entered or not.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.kind, ObjectKind::Special(A_DIRECTORY | A_DATA_DIRECTORY))
+    }
+}
+
+/// One name in a folder, as [`Store::children`] gives it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Child {
+    /// The last part of its path.
+    pub name: String,
+    /// Whether it is a folder (or leads to one).
+    pub is_folder: bool,
+}
+
+/// How far a listing goes below one folder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Descent {
+    /// Not at all: what is in it is no concern of the archive's.
+    Skip,
+    /// The folder's own names; for each folder among them the question is asked again.
+    Level,
+    /// Everything below it. An object store answers this with one flat listing.
+    Whole,
+}
+
+/// Whether removing an object makes its bytes go away.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Deletion {
+    /// Yes, as far as the store lets itself be asked.
+    Final,
+    /// No: the store keeps what is deleted. The text says why, for a person.
+    Kept(String),
 }
 
 /// The store could not be looked at, or not to the end.
@@ -57,8 +99,16 @@ pub enum StoreError {
         /// Why it failed.
         source: io::Error,
     },
+    /// An object could not be removed or moved.
+    #[error("cannot remove {}: {source}", path.display())]
+    Remove {
+        /// The object.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
     /// An object is not what it was when it was listed.
-    #[error("{} changed while it was being read: {detail}", path.display())]
+    #[error("{} changed since it was listed: {detail}", path.display())]
     Changed {
         /// The object.
         path: PathBuf,
@@ -89,21 +139,69 @@ pub enum ReadError {
         /// What the decoder said, in one clause.
         detail: String,
     },
+    /// The bytes were obtained, decoded and all handed out, and they are not those that the object's name
+    /// promises by a checksum. A finding (`unreadable`) beside whatever is wrong with the WAL itself.
+    #[error("{}: its name promises content with SHA-1 {expected}, it has {found}", path.display())]
+    Checksum {
+        /// The object.
+        path: PathBuf,
+        /// The checksum in the name, in hexadecimal.
+        expected: String,
+        /// The checksum of the content, in hexadecimal.
+        found: String,
+    },
 }
+
+/// What takes the bytes of an object, piece by piece, and may say that it has seen enough.
+pub type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 
 /// Where objects are kept.
 pub trait Store: Send + Sync + Debug {
-    /// Every object below the root, in any order.
-    fn list(&self) -> Result<Vec<Object>, StoreError>;
+    /// The names in one folder, at most `limit` of them; empty if there is no such folder. `folder` may begin
+    /// with `..` parts, which lead above the root.
+    fn children(&self, folder: &Path, limit: usize) -> Result<Vec<Child>, StoreError>;
+
+    /// The last parts of the root's own path, outermost first: what its folder and those around it are called.
+    fn names(&self) -> Vec<String>;
+
+    /// The same store with its root `levels` folders further up.
+    fn raised(&self, levels: usize) -> Result<Box<dyn Store>, StoreError>;
+
+    /// Every object below the root, in any order. `descend` says for each folder whether to enter it; the
+    /// root (the empty path) is asked about first.
+    fn list(&self, descend: &dyn Fn(&Path) -> Descent) -> Result<Vec<Object>, StoreError>;
+
+    /// What stands at `path` now; `None` if nothing does.
+    fn find(&self, path: &Path) -> Result<Option<Object>, StoreError>;
 
     /// Hands the stored bytes of `object` to `sink` in order until they end or `sink` breaks. `buffer` is the
     /// caller's, kept between calls so that nothing is allocated for each object.
-    fn read(
+    ///
+    /// An object with more or fewer bytes than when it was listed is [`StoreError::Changed`], so that no
+    /// reader takes the torn end of a file for the whole.
+    fn read(&self, object: &Object, buffer: &mut Vec<u8>, sink: Sink<'_>) -> Result<(), StoreError>;
+
+    /// Says which objects will be read next, in that order, so that a store far away can fetch ahead of the
+    /// reader. What was said before is forgotten. Never needed for a right answer.
+    fn prefetch(&self, objects: &[&Object]) {
+        let _ = objects;
+    }
+
+    /// Whether removing `sample` (any object of the archive) would make its bytes go away.
+    fn deletion(&self, sample: &Object) -> Result<Deletion, StoreError>;
+
+    /// Removes objects in the order given, in batches where the store has them. `done` hears of each object,
+    /// by its index, once it is gone or could not be removed; when it breaks, nothing more is begun. Only what
+    /// still is as it was listed is removed.
+    fn remove(
         &self,
-        object: &Object,
-        buffer: &mut Vec<u8>,
-        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError>;
+        objects: &[&Object],
+        done: &mut dyn FnMut(usize, Result<(), StoreError>) -> ControlFlow<()>,
+    );
+
+    /// Moves an object into `trash`: a directory of this machine for a directory, a prefix beside the root
+    /// for an object store. Never replaces anything there.
+    fn move_to(&self, object: &Object, trash: &Path) -> Result<(), StoreError>;
 
     /// The directory on this machine that holds the objects, if there is one.
     fn local_root(&self) -> Option<&Path> {

@@ -1,0 +1,113 @@
+//! From what the user typed to a store.
+
+use super::directory::Directory;
+use super::store::{Store, StoreError};
+use super::tar_file::{TarFile, is_tar_name};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Opens the store that `location` names: a directory, a tar file, or a URL.
+pub(super) fn open(location: &str) -> Result<Box<dyn Store>, StoreError> {
+    match location.split_once("://") {
+        Some(("file", path)) => open_path(&file_url_path(location, path)?),
+        Some((scheme, rest)) if is_scheme(scheme) => open_remote(location, scheme, rest),
+        _ => open_path(Path::new(location)),
+    }
+}
+
+/// The location that WAL-G's or pgBackRest's environment variables name, if one of them is set: what a user of
+/// such a tool has in the environment already. Looked at in this order: `WALG_S3_PREFIX`, `WALE_S3_PREFIX`,
+/// `WALG_GS_PREFIX`, `WALG_AZ_PREFIX`, `WALG_FILE_PREFIX`.
+pub fn location_from_environment() -> Option<String> {
+    let variables =
+        ["WALG_S3_PREFIX", "WALE_S3_PREFIX", "WALG_GS_PREFIX", "WALG_AZ_PREFIX", "WALG_FILE_PREFIX"];
+    let value = variables.iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))?;
+    Some(value)
+}
+
+fn open_path(path: &Path) -> Result<Box<dyn Store>, StoreError> {
+    let found = fs::metadata(path).map_err(|source| StoreError::List { path: path.to_owned(), source })?;
+    if found.is_file() {
+        return Ok(Box::new(TarFile::open(path)?));
+    }
+    match wal_tar_in(path) {
+        Some(tar) => Ok(Box::new(TarFile::open(tar)?)),
+        None => Ok(Box::new(Directory::open(path)?)),
+    }
+}
+
+/// The tar with the WAL where `path` is a directory of `pg_basebackup -Ft`: it has a base.tar and no other WAL.
+fn wal_tar_in(path: &Path) -> Option<PathBuf> {
+    let entries: Vec<PathBuf> =
+        fs::read_dir(path).ok()?.flatten().take(1000).map(|entry| entry.path()).collect();
+    let named = |stem: &str| {
+        entries.iter().find(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            is_tar_name(name) && name.split('.').next() == Some(stem)
+        })
+    };
+    let base = named("base")?;
+    Some(named("pg_wal").unwrap_or(base).clone())
+}
+
+/// The path of a `file://` URL: its host is empty or `localhost`, and `%xx` stands for a byte.
+fn file_url_path(location: &str, rest: &str) -> Result<PathBuf, StoreError> {
+    use std::os::unix::ffi::OsStringExt;
+    let refused =
+        |detail: &str| StoreError::Location { location: location.to_owned(), detail: detail.to_owned() };
+    let path = rest.strip_prefix("localhost").unwrap_or(rest);
+    if !path.starts_with('/') {
+        return Err(refused("names another host, or a path that is not absolute: write file:///path"));
+    }
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut left = path.bytes();
+    while let Some(byte) = left.next() {
+        let decoded = if byte == b'%' {
+            let digits = [left.next().unwrap_or(b'%'), left.next().unwrap_or(b'%')];
+            let text = std::str::from_utf8(&digits).ok();
+            text.and_then(|text| u8::from_str_radix(text, 16).ok())
+                .ok_or_else(|| refused("has a % without two digits"))?
+        } else {
+            byte
+        };
+        bytes.push(decoded);
+    }
+    Ok(std::ffi::OsString::from_vec(bytes).into())
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || ['+', '-', '.'].contains(&c))
+}
+
+#[cfg(feature = "object-store")]
+fn open_remote(location: &str, scheme: &str, rest: &str) -> Result<Box<dyn Store>, StoreError> {
+    let _ = (scheme, rest);
+    Err(StoreError::Location {
+        location: location.to_owned(),
+        detail: "no such kind of store is known".to_owned(),
+    })
+}
+
+#[cfg(not(feature = "object-store"))]
+fn open_remote(location: &str, _scheme: &str, _rest: &str) -> Result<Box<dyn Store>, StoreError> {
+    let detail = "this program was built without object stores (feature `object-store`)".to_owned();
+    Err(StoreError::Location { location: location.to_owned(), detail })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_file_url_is_a_path_with_its_escapes_undone() {
+        let path = |url: &str| file_url_path(url, url.strip_prefix("file://").unwrap());
+        assert_eq!(path("file:///srv/wal%20archive").unwrap(), Path::new("/srv/wal archive"));
+        assert_eq!(path("file://localhost/srv").unwrap(), Path::new("/srv"));
+        for bad in ["file://other/srv", "file://srv", "file:///srv/%2", "file:///srv/%zz"] {
+            assert!(path(bad).is_err(), "{bad}");
+        }
+    }
+}

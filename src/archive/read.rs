@@ -1,0 +1,309 @@
+//! From stored bytes to plain ones.
+
+use super::cipher::{self, Passphrase};
+use super::codec::{self, Buffers, Codec, MAGIC_BYTES};
+use super::layout::{Layout, SUFFIXES};
+use super::store::{Object, ReadError, Sink, StoreError};
+use super::{Archive, Entry};
+use crate::wal::{SegmentSize, WalFileName};
+use sha1::{Digest, Sha1};
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Plain bytes that a file other than a segment may have: a history file holds a line for each ancestor.
+const SMALL_BYTES_MAX: u64 = 16 << 20;
+
+/// Stored bytes beyond the plain size that a compressor or cipher may add to what does not compress.
+const OVERHEAD_BYTES_MAX: u64 = 32 << 20;
+
+/// Buffers that one worker uses again for each object that it reads.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// A piece of an object as it is stored.
+    pub raw: Vec<u8>,
+    /// The size that compressed segments are known to have, in bytes. What decompresses to more is refused.
+    /// While it is not known, the largest segment size that a server can have holds.
+    pub expected_size: Option<SegmentSize>,
+    /// A whole object as it is stored, where that is needed to decode it.
+    stored: Vec<u8>,
+    buffers: Buffers,
+}
+
+impl Archive {
+    /// Hands the plain bytes of `entry` to `sink` in order, in pieces of the reader's choosing, until the object
+    /// ends or `sink` breaks.
+    ///
+    /// After an error the pieces handed out so far are what could be had: the WAL before the damage. Where the
+    /// object's name promises a checksum it is checked when everything was handed out.
+    pub fn read(&self, entry: &Entry, scratch: &mut Scratch, sink: Sink<'_>) -> Result<(), ReadError> {
+        let largest = scratch.expected_size.unwrap_or(SegmentSize::MAX).bytes();
+        let limit = match entry.name {
+            WalFileName::Segment(_) | WalFileName::Partial(_) => largest,
+            WalFileName::Backup(..) | WalFileName::History(_) => SMALL_BYTES_MAX,
+        };
+        let Some(expected) = self.rules.promised_sha1(&entry.object.path) else {
+            return self.read_plain(&entry.object, limit, scratch, sink);
+        };
+        let mut hasher = Sha1::new();
+        let mut broke = false;
+        self.read_plain(&entry.object, limit, scratch, &mut |piece| {
+            hasher.update(piece);
+            let flow = sink(piece);
+            broke |= flow.is_break();
+            flow
+        })?;
+        let found = hex(&hasher.finalize());
+        if broke || found.eq_ignore_ascii_case(expected) {
+            return Ok(());
+        }
+        Err(ReadError::Checksum { path: entry.object.path.clone(), expected: expected.to_owned(), found })
+    }
+
+    /// The plain bytes of a small object (a history, a label), of which at most `limit` are taken.
+    pub fn read_small(&self, entry: &Entry, limit: usize) -> Result<Vec<u8>, ReadError> {
+        let mut bytes = Vec::new();
+        self.read(entry, &mut Scratch::default(), &mut |piece| take_up_to(&mut bytes, piece, limit))?;
+        Ok(bytes)
+    }
+
+    /// The plain bytes of any small object of the archive (a backup's description), of which at most `limit`
+    /// are taken.
+    pub fn read_object(&self, object: &Object, limit: usize) -> Result<Vec<u8>, ReadError> {
+        let mut bytes = Vec::new();
+        let sink = &mut |piece: &[u8]| take_up_to(&mut bytes, piece, limit);
+        self.read_plain(object, SegmentSize::MAX.bytes(), &mut Scratch::default(), sink)?;
+        Ok(bytes)
+    }
+
+    /// The plain bytes of what stands at `path` below the archive's root, if something does: WAL-G's
+    /// `metadata.json` beside a sentinel. At most `limit` bytes are taken.
+    pub fn read_path(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, ReadError> {
+        match self.store.find(path)? {
+            Some(object) => self.read_object(&object, limit).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads, decrypts and decodes.
+    fn read_plain(
+        &self,
+        object: &Object,
+        limit: u64,
+        scratch: &mut Scratch,
+        sink: Sink<'_>,
+    ) -> Result<(), ReadError> {
+        let mut incoming = Incoming::new(object, self.layout(), limit, &mut scratch.stored);
+        self.store.read(object, &mut scratch.raw, &mut |piece| incoming.take(piece, sink))?;
+        let codec = incoming.finish(sink)?;
+        let refused = |detail| ReadError::Undecodable { path: object.path.clone(), detail };
+        let Some(codec) = codec else { return Ok(()) };
+        if codec != Codec::OpensslSalted {
+            return codec::decode(codec, &scratch.stored, limit, &mut scratch.buffers, sink).map_err(refused);
+        }
+        let plain = self.decrypt(object, &mut scratch.stored).map_err(refused)?;
+        codec::decode(told_by(&object.path, plain), plain, limit, &mut scratch.buffers, sink).map_err(refused)
+    }
+
+    /// Decrypts an object of pgBackRest's where it lies.
+    fn decrypt<'a>(&self, object: &Object, stored: &'a mut [u8]) -> Result<&'a [u8], String> {
+        let is_info = object.path.to_string_lossy().contains(".info");
+        let passphrase = if is_info {
+            self.secrets.repository.iter().find(|secret| opens_info(secret, stored))
+        } else {
+            self.wal_passphrase.get_or_init(|| self.find_wal_passphrase()).as_ref()
+        };
+        let Some(passphrase) = passphrase else {
+            return Err("is encrypted with AES (pgBackRest's form) and no passphrase that opens it is in \
+                        PGBACKREST_REPO1_CIPHER_PASS or pgBackRest's configuration"
+                .to_owned());
+        };
+        passphrase
+            .decrypt(stored)
+            .ok_or_else(|| "is encrypted and does not decrypt: it is damaged".to_owned())
+    }
+
+    /// The passphrase of the WAL: what archive.info says once it is opened.
+    fn find_wal_passphrase(&self) -> Option<Passphrase> {
+        let info = self.read_path(self.rules.archive_info()?, 1 << 20).ok()??;
+        cipher::inner_passphrase(std::str::from_utf8(&info).ok()?)
+    }
+}
+
+/// Whether `secret` opens an info file, which begins with a section.
+fn opens_info(secret: &Passphrase, stored: &[u8]) -> bool {
+    secret.decrypt(&mut stored.to_vec()).is_some_and(|plain| plain.starts_with(b"["))
+}
+
+/// What has been found out about an object from the bytes that came so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Too few bytes to tell.
+    Head,
+    /// Plain bytes: handed on as they come.
+    Plain,
+    /// To be decoded when all bytes are there.
+    Collect(Codec),
+    /// Neither WAL nor text nor anything known, where the layout or the name promises something known.
+    Enigma,
+    /// More stored bytes than any segment can take.
+    TooLarge,
+}
+
+/// Stored bytes as they come in: handed on at once where they are plain, collected where they must be decoded.
+struct Incoming<'a> {
+    object: &'a Object,
+    layout: Layout,
+    limit: u64,
+    stored: &'a mut Vec<u8>,
+    state: State,
+    taken: u64,
+    stopped: bool,
+}
+
+impl<'a> Incoming<'a> {
+    fn new(object: &'a Object, layout: Layout, limit: u64, stored: &'a mut Vec<u8>) -> Self {
+        stored.clear();
+        Self { object, layout, limit, stored, state: State::Head, taken: 0, stopped: false }
+    }
+
+    fn take(&mut self, piece: &[u8], sink: Sink<'_>) -> ControlFlow<()> {
+        self.taken += piece.len() as u64;
+        let flow = match self.state {
+            State::Plain => sink(piece),
+            State::Collect(_) => self.collect(piece),
+            State::Head if self.stored.is_empty() && piece.len() >= MAGIC_BYTES => self.begin(piece, sink),
+            State::Head => {
+                self.stored.extend_from_slice(piece);
+                if self.stored.len() < MAGIC_BYTES {
+                    ControlFlow::Continue(())
+                } else {
+                    self.begin_stored(sink)
+                }
+            }
+            State::Enigma | State::TooLarge => ControlFlow::Break(()),
+        };
+        self.stopped |= flow.is_break();
+        flow
+    }
+
+    fn begin_stored(&mut self, sink: Sink<'_>) -> ControlFlow<()> {
+        let head = std::mem::take(self.stored);
+        self.begin(&head, sink)
+    }
+
+    /// Takes the first bytes, which tell what the object is.
+    fn begin(&mut self, head: &[u8], sink: Sink<'_>) -> ControlFlow<()> {
+        match told_by(&self.object.path, head) {
+            Codec::None if self.is_enigma(head) => {
+                self.state = State::Enigma;
+                ControlFlow::Break(())
+            }
+            Codec::None => {
+                self.state = State::Plain;
+                sink(head)
+            }
+            codec => {
+                self.state = State::Collect(codec);
+                let expected = self.object.identity.size.min(self.limit.saturating_add(OVERHEAD_BYTES_MAX));
+                // Where there is no room at once, `collect` finds it as the bytes come, or not.
+                let _ = self.stored.try_reserve(usize::try_from(expected).unwrap_or(0));
+                self.collect(head)
+            }
+        }
+    }
+
+    fn collect(&mut self, piece: &[u8]) -> ControlFlow<()> {
+        if self.taken > self.limit.saturating_add(OVERHEAD_BYTES_MAX) {
+            self.state = State::TooLarge;
+            return ControlFlow::Break(());
+        }
+        self.stored.extend_from_slice(piece);
+        ControlFlow::Continue(())
+    }
+
+    /// Whether bytes that look like nothing known must be something else than WAL: the name says that they are
+    /// compressed, or the tool compresses everything and the size is not a segment's.
+    fn is_enigma(&self, head: &[u8]) -> bool {
+        let is_text = head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
+        let has_segment_size = SegmentSize::new(self.object.identity.size).is_some();
+        let promised =
+            suffix(&self.object.path).is_some() || self.layout == Layout::WalG && !has_segment_size;
+        promised && !is_wal_page(head) && (head.is_empty() || !is_text)
+    }
+
+    /// What is left to decode; `None` if everything was handed out, or the sink broke.
+    fn finish(mut self, sink: Sink<'_>) -> Result<Option<Codec>, ReadError> {
+        if self.state == State::Head {
+            self.stopped |= self.begin_stored(sink).is_break();
+        }
+        let path = || self.object.path.clone();
+        let refused = |detail| Err(ReadError::Undecodable { path: path(), detail });
+        match self.state {
+            State::Enigma => return refused(self.describe_enigma()),
+            State::TooLarge => return refused(format!("has more than {} bytes as it is stored", self.taken)),
+            _ => {}
+        }
+        let listed = self.object.identity.size;
+        if !self.stopped && self.taken != listed {
+            let detail = format!("it had {listed} bytes then and {} now", self.taken);
+            return Err(StoreError::Changed { path: path(), detail }.into());
+        }
+        Ok(match self.state {
+            State::Collect(codec) => Some(codec),
+            _ => None,
+        })
+    }
+
+    fn describe_enigma(&self) -> String {
+        match (self.taken, suffix(&self.object.path)) {
+            (0, _) => "is empty".to_owned(),
+            (_, Some(suffix)) => {
+                format!(
+                    "is named .{suffix} and holds nothing known: it is damaged, encrypted or in another format"
+                )
+            }
+            _ => "is encrypted or in an unknown format".to_owned(),
+        }
+    }
+}
+
+/// How the object at `path` with these first bytes is stored.
+fn told_by(path: &Path, head: &[u8]) -> Codec {
+    if suffix(path) != Some("br") || is_wal_page(head) {
+        return codec::sniff(head);
+    }
+    // Brotli's own first bytes can be anything, so only magics that are long enough count against the name.
+    match codec::sniff(head) {
+        strong @ (Codec::Gzip | Codec::Zstd | Codec::Lz4 | Codec::Bzip2 | Codec::Xz | Codec::Snappy) => {
+            strong
+        }
+        _ => Codec::Brotli,
+    }
+}
+
+/// Whether the bytes begin as a page of WAL does: magic, then flags of which four are in use.
+///
+/// PostgreSQL: `src/include/access/xlog_internal.h` (`XLogPageHeaderData`, `XLP_ALL_FLAGS`), 9.5 to 19.
+fn is_wal_page(head: &[u8]) -> bool {
+    matches!(head, [_, 0xD0..=0xD1, 0..=0x0F, 0, ..])
+}
+
+/// The compression suffix of a stored file's name.
+fn suffix(path: &Path) -> Option<&str> {
+    let suffix = path.extension()?.to_str()?;
+    SUFFIXES.contains(&suffix).then_some(suffix)
+}
+
+fn take_up_to(bytes: &mut Vec<u8>, piece: &[u8], limit: usize) -> ControlFlow<()> {
+    let room = limit.saturating_sub(bytes.len());
+    bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+    if bytes.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
