@@ -1,0 +1,118 @@
+//! Backups in tars: `base.tar` of `pg_basebackup -Ft`, plain or compressed.
+//!
+//! Of a tar that may have terabytes three small files are wanted. `backup_label` comes first in it and
+//! `global/pg_control` last, before the WAL that `-X fetch` adds, so a compressed tar is read to its end; in a plain
+//! one the data is skipped without being read. What is compressed is told by its first bytes. gzip of
+//! the client has several members, which all count.
+//!
+//! PostgreSQL: `src/bin/pg_basebackup/pg_basebackup.c`, `astreamer_*.c` (`bbstreamer_*.c` in 15 and 16),
+//! `src/backend/backup/basebackup.c` (`sendDir`, the control file last), 9.5 to 19.
+
+use crate::wal::{SegmentName, WalFileName};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// Files that are wanted, by their names in the tar, and how many bytes of each at most.
+const WANTED: [(&str, u64); 3] = [("backup_label", 1 << 16), ("global/pg_control", 8192), ("PG_VERSION", 64)];
+
+/// What a tar of a data directory holds of interest.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TarContents {
+    /// The wanted files that were found, by their names.
+    pub files: BTreeMap<&'static str, Vec<u8>>,
+    /// Segments in its pg_wal, or at its root in a `pg_wal.tar`.
+    pub wal: Vec<SegmentName>,
+    /// Why reading ended before the tar's end, where it did.
+    pub cut: Option<String>,
+}
+
+/// Reads a tar. An error means that the file could not be opened or its beginning not read; a tar that breaks off is
+/// told in [`TarContents::cut`].
+pub fn read(path: &Path) -> io::Result<TarContents> {
+    let mut contents = TarContents::default();
+    let outcome = match open(File::open(path)?)? {
+        Opened::Compressed(stream) => collect_stream(tar::Archive::new(stream), &mut contents),
+        Opened::Plain(file) => {
+            let end = file.metadata()?.len();
+            collect_seekable(tar::Archive::new(BufReader::new(file)), end, &mut contents)
+        }
+    };
+    contents.cut = outcome.err().map(|error| error.to_string());
+    contents.wal.sort_unstable();
+    contents.wal.dedup();
+    Ok(contents)
+}
+
+fn collect_stream<R: Read>(mut archive: tar::Archive<R>, contents: &mut TarContents) -> io::Result<()> {
+    archive.entries()?.try_for_each(|entry| contents.take(&mut entry?))
+}
+
+/// Skips over data by seeking, which is possible beyond the end too: where each entry ends is compared with `end`.
+fn collect_seekable<R: Read + Seek>(
+    mut archive: tar::Archive<R>,
+    end: u64,
+    contents: &mut TarContents,
+) -> io::Result<()> {
+    archive.entries_with_seek()?.try_for_each(|entry| {
+        let mut entry = entry?;
+        if entry.raw_file_position().saturating_add(entry.size()) > end {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the tar ends within a file"));
+        }
+        contents.take(&mut entry)
+    })
+}
+
+impl TarContents {
+    /// Keeps what is wanted of one entry.
+    fn take<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> io::Result<()> {
+        if !entry.header().entry_type().is_file() {
+            return Ok(());
+        }
+        let path = entry.path_bytes().into_owned();
+        let Ok(path) = std::str::from_utf8(&path) else { return Ok(()) };
+        let path = path.strip_prefix("./").unwrap_or(path);
+        if let Some((name, limit)) = WANTED.into_iter().find(|(name, _)| *name == path) {
+            let mut bytes = Vec::new();
+            entry.take(limit).read_to_end(&mut bytes)?;
+            self.files.insert(name, bytes);
+            return Ok(());
+        }
+        let file = path.strip_prefix("pg_wal/").or_else(|| path.strip_prefix("pg_xlog/")).unwrap_or(path);
+        if let Some(WalFileName::Segment(segment)) = WalFileName::parse(file) {
+            self.wal.push(segment);
+        }
+        Ok(())
+    }
+}
+
+/// A tar, by how it is stored.
+enum Opened {
+    /// A stream of the plain bytes.
+    Compressed(Box<dyn Read>),
+    /// The bytes are plain already.
+    Plain(File),
+}
+
+/// Tells the compression by the first bytes.
+fn open(mut file: File) -> io::Result<Opened> {
+    let mut magic = Vec::new();
+    (&mut file).take(6).read_to_end(&mut magic)?;
+    file.seek(SeekFrom::Start(0))?;
+    let reader = |file| BufReader::with_capacity(1 << 18, file);
+    Ok(Opened::Compressed(match magic.as_slice() {
+        [0x1F, 0x8B, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(reader(file))),
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => Box::new(zstd::stream::read::Decoder::with_buffer(reader(file))?),
+        [0x04, 0x22, 0x4D, 0x18, ..] => Box::new(lz4_flex::frame::FrameDecoder::new(reader(file))),
+        [b'B', b'Z', b'h', ..] => Box::new(bzip2::bufread::MultiBzDecoder::new(reader(file))),
+        [0xFD, b'7', b'z', b'X', b'Z', 0] => {
+            Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(reader(file)))
+        }
+        _ => return Ok(Opened::Plain(file)),
+    }))
+}
+
+#[cfg(test)]
+#[path = "tarball_tests.rs"]
+mod tests;
