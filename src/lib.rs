@@ -2,6 +2,8 @@
 
 pub mod archive;
 pub mod backup;
+pub mod cli;
 pub mod clock;
+pub mod retention;
 pub mod timeline;
 pub mod wal;
