@@ -4,6 +4,7 @@ pub mod archive;
 pub mod backup;
 pub mod cli;
 pub mod clock;
+pub mod recovery;
 pub mod retention;
 pub mod timeline;
 pub mod wal;

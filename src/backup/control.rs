@@ -227,7 +227,7 @@ impl ControlFile {
             });
         };
         let stored = fields.u32(layout.crc)?;
-        let computed = crc32c::crc32c(bytes.get(..layout.crc).unwrap_or_default());
+        let computed = crate::wal::crc::checksum(bytes.get(..layout.crc).unwrap_or_default());
         if stored != computed {
             return Err(ControlError::Checksum { stored, computed });
         }

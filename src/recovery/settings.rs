@@ -1,0 +1,225 @@
+//! Recovery settings as files that a server of each version accepts.
+//!
+//! Up to 11 that is `recovery.conf`. From 12 it is lines for `postgresql.auto.conf`, and an empty `recovery.signal`.
+//! Whatever is in a restore point's name, a path or a command comes out of the server's parser as it went in.
+//!
+//! PostgreSQL: `src/backend/utils/misc/guc-file.l` (the quoting), `src/backend/access/transam/xlog.c`
+//! (`RECOVERY_COMMAND_FILE`), `src/include/access/xlog.h` (`RECOVERY_SIGNAL_FILE`).
+
+use super::conf::Conf;
+use super::judge::{Action, TargetSetting};
+use crate::timeline::TimelineTarget;
+use crate::wal::Major;
+use indexmap::IndexMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What is to be recovered, to be written as settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted<'a> {
+    /// Where to stop; `None`: at the end of WAL. A time must carry its offset.
+    pub target: Option<&'a TargetSetting>,
+    /// Stop after the target rather than before it.
+    pub inclusive: bool,
+    /// Which timeline to follow.
+    pub timeline: TimelineTarget,
+    /// What to do at the target.
+    pub action: Action,
+    /// How the server gets a WAL file.
+    pub restore_command: &'a str,
+}
+
+/// The settings cannot be written for a version, or not at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A target that the version does not have.
+    #[error("PostgreSQL {major} has no recovery_target_lsn: it came with 10")]
+    NoLsnTarget {
+        /// The version.
+        major: Major,
+    },
+    /// A zero byte cannot stand in any setting.
+    #[error("{name} holds a zero byte")]
+    ZeroByte {
+        /// The setting.
+        name: String,
+    },
+    /// A file is there already.
+    #[error("{} exists: it is not overwritten without --force", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file could not be read or written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The settings by name, in the order in which they are written.
+pub fn settings(wanted: &Wanted<'_>, major: Major) -> Result<IndexMap<String, String>, SettingsError> {
+    let mut map = IndexMap::new();
+    let mut set = |name: &str, value: String| {
+        if value.contains('\0') {
+            return Err(SettingsError::ZeroByte { name: name.to_owned() });
+        }
+        map.insert(name.to_owned(), value);
+        Ok(())
+    };
+    set("restore_command", wanted.restore_command.to_owned())?;
+    match wanted.target {
+        None => {}
+        Some(TargetSetting::Time(time)) => set("recovery_target_time", time.clone())?,
+        Some(TargetSetting::Xid(xid)) => set("recovery_target_xid", xid.to_string())?,
+        Some(TargetSetting::Lsn(_)) if major < Major::V10 => {
+            return Err(SettingsError::NoLsnTarget { major });
+        }
+        Some(TargetSetting::Lsn(lsn)) => set("recovery_target_lsn", lsn.to_string())?,
+        Some(TargetSetting::Name(name)) => set("recovery_target_name", name.clone())?,
+        Some(TargetSetting::Immediate) => set("recovery_target", "immediate".to_owned())?,
+    }
+    let counts_inclusive =
+        matches!(wanted.target, Some(TargetSetting::Time(_) | TargetSetting::Xid(_) | TargetSetting::Lsn(_)));
+    if counts_inclusive {
+        set("recovery_target_inclusive", if wanted.inclusive { "on" } else { "off" }.to_owned())?;
+    }
+    match wanted.timeline {
+        TimelineTarget::Latest => set("recovery_target_timeline", "latest".to_owned())?,
+        // Up to 11 the word would be read as zero, which means the latest: there the default says it.
+        TimelineTarget::Current if major < Major::V12 => {}
+        TimelineTarget::Current => set("recovery_target_timeline", "current".to_owned())?,
+        TimelineTarget::Number(id) => set("recovery_target_timeline", id.to_string())?,
+    }
+    if wanted.target.is_some() {
+        set("recovery_target_action", wanted.action.name().to_owned())?;
+    }
+    Ok(map)
+}
+
+/// The files that hold the settings, by name.
+pub fn files(settings: &IndexMap<String, String>, major: Major) -> IndexMap<String, String> {
+    let lines = settings
+        .iter()
+        .fold(String::new(), |lines, (name, value)| lines + name + " = " + &quote(value) + "\n");
+    let mut files = IndexMap::new();
+    if major < Major::V12 {
+        files.insert("recovery.conf".to_owned(), lines);
+    } else {
+        files.insert(AUTO_CONF.to_owned(), lines);
+        files.insert("recovery.signal".to_owned(), String::new());
+    }
+    files
+}
+
+const AUTO_CONF: &str = "postgresql.auto.conf";
+
+/// A value in quotes that the server's parser resolves to the same bytes.
+pub fn quote(value: &str) -> String {
+    let mut quoted = String::with_capacity(value.len() + 2);
+    quoted.push('\'');
+    for letter in value.chars() {
+        match letter {
+            '\'' => quoted.push_str("''"),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            control if control.is_ascii_control() => {
+                quoted += &octal(u32::from(control));
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// A byte as the three octal digits of an escape.
+fn octal(byte: u32) -> String {
+    format!("\\{byte:03o}")
+}
+
+/// A `restore_command` that copies plain files out of a directory: quoted for the shell, with the per cent signs doubled
+/// that the server would take for its own.
+pub fn copy_command(directory: &Path) -> String {
+    let path = directory.to_string_lossy().replace('%', "%%").replace('\'', r"'\''");
+    format!("cp '{}'/%f \"%p\"", path.trim_end_matches('/'))
+}
+
+/// Writes the files into a directory, which is made if need be. A file that is there is an error, and nothing is written at
+/// all, unless `force` is set. Then recovery.conf is replaced; in a postgresql.auto.conf only what concerns recovery
+/// is, because it holds what people set by ALTER SYSTEM.
+pub fn write(
+    directory: &Path,
+    files: &IndexMap<String, String>,
+    force: bool,
+) -> Result<Vec<PathBuf>, SettingsError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| SettingsError::Write { path, source }
+    };
+    fs::create_dir_all(directory).map_err(failed(directory))?;
+    let paths: Vec<PathBuf> = files.keys().map(|name| directory.join(name)).collect();
+    if !force && let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+        return Err(SettingsError::Exists { path: path.clone() });
+    }
+    for (path, (name, content)) in paths.iter().zip(files) {
+        let kept = if name == AUTO_CONF { other_lines(path).map_err(failed(path))? } else { Vec::new() };
+        let whole = [kept.as_slice(), content.as_bytes()].concat();
+        write_file(path, &whole, force).map_err(failed(path))?;
+    }
+    Ok(paths)
+}
+
+/// The lines of an existing postgresql.auto.conf that do not concern recovery. A line that cannot be read is kept: the
+/// server has to say what it thinks of it.
+fn other_lines(path: &Path) -> io::Result<Vec<u8>> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let concerns_recovery = |line: &[u8]| {
+        let parsed = Conf::parse(line).ok().and_then(|conf| conf.settings.into_iter().next());
+        parsed.is_some_and(|setting| {
+            setting.name == "restore_command" || setting.name.starts_with("recovery_target")
+        })
+    };
+    let mut kept: Vec<u8> = Vec::with_capacity(bytes.len() + 1);
+    for line in bytes.split_inclusive(|b| *b == b'\n').filter(|line| !concerns_recovery(line)) {
+        kept.extend_from_slice(line);
+    }
+    if kept.last().is_some_and(|last| *last != b'\n') {
+        kept.push(b'\n');
+    }
+    Ok(kept)
+}
+
+/// Writes a file whole: what is there before is replaced in one step, or not at all.
+fn write_file(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
+    if !replace {
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(bytes)?;
+        return file.sync_all();
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
+        // What is left of a failed attempt helps nobody; the first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;
