@@ -1,6 +1,6 @@
 //! Compression, told by the first bytes of an object whatever its name says.
 //!
-//! Decoding is from memory to memory, into buffers that are used again ([`Buffers`]), and never to a file. What a
+//! Decoding is from memory to memory, into buffers that are used again (`Buffers`), and never to a file. What a
 //! decoder may give is limited: an object that would grow beyond the limit is refused, as are bytes after the
 //! end of its stream. Where one call decodes a whole object that is what is used; when that fails, a streaming
 //! decoder goes over the object again, hands out what there is up to the damage and says what is wrong.
