@@ -18,7 +18,7 @@ const fn times_x(a: u32) -> u32 {
 }
 
 /// `a · b` modulo the polynomial.
-const fn multiply(a: u32, b: u32) -> u32 {
+pub(super) const fn multiply(a: u32, b: u32) -> u32 {
     let mut power = b;
     let mut product = 0;
     let mut bit = 32;
