@@ -26,6 +26,11 @@ impl Entry {
     pub fn stored_name(&self) -> String {
         self.object.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
+
+    /// Bytes as stored: those of the WAL itself, unless it is compressed.
+    pub fn stored_size(&self) -> u64 {
+        self.object.identity.size
+    }
 }
 
 /// An object that is no WAL file, and what it is taken for.

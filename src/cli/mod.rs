@@ -1,5 +1,84 @@
-//! The command line: a file for each command, options to calls to report to exit status.
+//! The command line: options to calls to report to exit status.
 
+mod common;
 mod getopt;
 pub mod pg_archivecleanup;
 mod pg_log;
+mod verify;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+use std::io;
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// All is well, the target is feasible, something was found.
+    Good,
+    /// The answer is bad news.
+    Bad,
+    /// The options make no sense.
+    Usage,
+    /// The job could not be done, or not to the end.
+    Failed,
+}
+
+impl Status {
+    /// The exit status of the process.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::Bad => 1,
+            Self::Usage => 2,
+            Self::Failed => 3,
+        }
+    }
+}
+
+/// Proves what a PostgreSQL WAL archive can still be recovered to.
+#[derive(Debug, Parser)]
+#[command(name = "walproof", version, max_term_width = 110, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read every byte of an archive and say what in it can no longer be recovered
+    Verify(verify::VerifyArgs),
+    /// Remove old segments as PostgreSQL's program of that name does
+    #[command(name = "pg_archivecleanup", disable_help_flag = true)]
+    PgArchivecleanup {
+        /// As that program takes them: see its --help
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// Runs the program with the arguments given, program name first.
+pub fn run(args: &[OsString]) -> u8 {
+    if let Some(args) = pg_archivecleanup::asked_for(args) {
+        return pg_archivecleanup::main(args.iter().cloned(), &mut io::stdout(), &mut io::stderr());
+    }
+    let matches = match Cli::command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are answers; everything else is wrong usage.
+            return if error.use_stderr() { Status::Usage.code() } else { Status::Good.code() };
+        }
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return Status::Usage.code();
+        }
+    };
+    match cli.command {
+        Command::Verify(args) => common::conclude(verify::run(&args)).code(),
+        // Taken by name before the options are read.
+        Command::PgArchivecleanup { .. } => Status::Usage.code(),
+    }
+}

@@ -10,9 +10,11 @@ mod duration;
 mod grammar;
 mod print;
 mod read;
+mod span;
 
 pub use duration::{ParseDurationError, parse_duration};
 pub use read::{Reading, TimeError};
+pub use span::span;
 
 use crate::wal::PgTime;
 use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};

@@ -1,12 +1,19 @@
 //! The format: bytes to records. No I/O, no threads, no clock.
 
 pub mod crc;
+pub mod fault;
 pub mod lsn;
 pub mod name;
+pub mod owners;
+pub mod page;
+pub mod payload;
+pub mod record;
 pub mod time;
 pub mod version;
+pub mod walk;
 
 pub use lsn::{FullXid, Lsn, SegmentNumber, SegmentSize, SystemId, TimelineId, Xid};
 pub use name::{SegmentName, WalFileName};
+pub use owners::Owners;
 pub use time::PgTime;
 pub use version::Major;

@@ -1,0 +1,218 @@
+//! Findings about files as a whole: their size, their copies, what else lies around.
+
+use super::{Plan, Survey};
+use crate::archive::store::ObjectKind;
+use crate::chain::chains::{ClusterId, FileRecord, FileState};
+use crate::finding::{Code, Finding};
+use crate::scan::FileFault;
+use crate::wal::walk::Ending;
+use crate::wal::{Lsn, WalFileName};
+
+/// Everything wrong with files rather than with the WAL in them.
+pub(super) fn findings(plan: &Plan, survey: &Survey, newest: Option<ClusterId>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = plan.inventory.strays.iter().map(stray).collect();
+    for (index, file) in survey.chains.files.iter().enumerate() {
+        findings.extend(whole_file(plan, survey, file, index, newest));
+        findings.extend(dirty_padding(file, newest));
+    }
+    findings.extend(survey.chains.partials.iter().filter_map(|(file, range)| {
+        let holds = range.as_ref().and_then(|range| range.runs.last()).map(|last| last.run.end);
+        partial(survey, file, holds, newest)
+    }));
+    findings.extend(survey.chains.differing_copies.iter().filter_map(|(a, b)| differing(survey, *a, *b)));
+    findings
+}
+
+fn stray(stray: &crate::archive::Stray) -> Finding {
+    let path = stray.object.path.display().to_string();
+    let message = match stray.object.kind {
+        ObjectKind::Special(what) if stray.named_like_wal => {
+            format!("{path} is {what} where a WAL file should be; it was not read")
+        }
+        ObjectKind::Special(what) => format!("{path} is {what}, not a WAL file"),
+        ObjectKind::Regular => format!("{path} is not a WAL file"),
+    };
+    Finding::new(Code::UnknownFile, message).in_segment(path)
+}
+
+fn start_of(file: &FileRecord, newest: Option<ClusterId>) -> Lsn {
+    let size = file.cluster.or(newest).map(|id| id.segment_size);
+    size.and_then(|size| file.name.start(size)).unwrap_or(Lsn::INVALID)
+}
+
+/// What is wrong with a file's size or content as a whole.
+fn whole_file(
+    plan: &Plan,
+    survey: &Survey,
+    file: &FileRecord,
+    index: usize,
+    newest: Option<ClusterId>,
+) -> Option<Finding> {
+    if file.state == FileState::Duplicate {
+        return None;
+    }
+    let start = start_of(file, newest);
+    let place = |code, message: String| {
+        Finding::new(code, message).in_segment(file.name).on(file.name.timeline).at(start, 0)
+    };
+    if file.state == FileState::Recycled {
+        return Some(recycled(plan, survey, file, index, start));
+    }
+    Some(match file.fault.as_ref()? {
+        FileFault::Empty => place(Code::SegmentTruncated, format!("{} is empty", file.path))
+            .expecting(newest.map_or(0, |id| id.segment_size.bytes()), 0),
+        FileFault::Truncated { expected } => place(
+            Code::SegmentTruncated,
+            format!("archive file \"{}\" has wrong size: {} instead of {expected}", file.path, file.bytes),
+        )
+        .at(start.plus(file.bytes), file.bytes)
+        .expecting(expected, file.bytes),
+        FileFault::TooLong { expected } => place(
+            Code::SegmentSize,
+            format!("archive file \"{}\" has more than the {expected} bytes of a segment", file.path),
+        )
+        .expecting(expected, format!("at least {}", file.bytes)),
+        FileFault::NotWal { magic } => place(
+            Code::PageMagic,
+            format!("{} is not WAL of any known version: invalid magic number {magic:04X}", file.path),
+        )
+        .expecting("the page magic of a version from 9.5 to 19", format!("{magic:04X}")),
+        FileFault::Zero => return None,
+        FileFault::Undecodable { detail } => {
+            place(Code::Unreadable, format!("{} cannot be decoded: {detail}", file.path))
+                .expecting("a segment", detail)
+        }
+    })
+}
+
+/// A file that holds old WAL or zeros: at the end of a pg_wal that is how it should be.
+fn recycled(plan: &Plan, survey: &Survey, file: &FileRecord, index: usize, start: Lsn) -> Finding {
+    let behind_all = survey
+        .chains
+        .files
+        .iter()
+        .skip(index + 1)
+        .filter(|later| later.name.timeline == file.name.timeline)
+        .all(|later| later.state == FileState::Recycled);
+    let live = plan.inventory.is_pg_wal || ends_unfinished(survey, file);
+    let zero = file.fault == Some(FileFault::Zero);
+    if behind_all && live {
+        let holds = if zero { "nothing yet" } else { "old WAL" };
+        return Finding::new(
+            Code::Recycled,
+            format!("{} is kept for later use and holds {holds}", file.name),
+        )
+        .in_segment(file.name)
+        .on(file.name.timeline);
+    }
+    let (code, message) = if zero {
+        (Code::PageMagic, format!("{} holds nothing but zeros", file.name))
+    } else {
+        (
+            Code::PageAddress,
+            format!(
+                "{} holds an older segment's WAL: it was stored under a wrong name, or before it was written",
+                file.name
+            ),
+        )
+    };
+    let found = if zero { "0000".to_owned() } else { "another position".to_owned() };
+    Finding::new(code, message)
+        .in_segment(file.name)
+        .on(file.name.timeline)
+        .at(start, 0)
+        .expecting(start, found)
+}
+
+/// Whether the last WAL before this file ends in mid-segment, as it does where a server is still writing.
+fn ends_unfinished(survey: &Survey, file: &FileRecord) -> bool {
+    let chains =
+        survey.chains.clusters.values().filter_map(|cluster| cluster.chains.get(&file.name.timeline));
+    chains.filter_map(|chain| chain.ranges.last()).any(|last| {
+        last.last < file.name && matches!(last.ending, Ending::Zero { .. } | Ending::Stale { .. })
+    })
+}
+
+fn dirty_padding(file: &FileRecord, newest: Option<ClusterId>) -> Option<Finding> {
+    let (offset, count) = file.dirty_padding?;
+    let at = start_of(file, newest).plus(offset);
+    Some(
+        Finding::new(
+            Code::PaddingNotZero,
+            format!("{count} byte{} of padding in {} {} not zero, the first at offset {offset}: no checksum covers them and no server reads them",
+                if count == 1 { "" } else { "s" }, file.name, if count == 1 { "is" } else { "are" }),
+        )
+        .in_segment(file.name)
+        .on(file.name.timeline)
+        .at(at, offset)
+        .expecting("zeros", format!("{count} other bytes")),
+    )
+}
+
+/// A `.partial` file that nothing replaces, or that holds more than what does.
+fn partial(
+    survey: &Survey,
+    file: &FileRecord,
+    holds: Option<Lsn>,
+    newest: Option<ClusterId>,
+) -> Option<Finding> {
+    let replaced = survey.chains.files.iter().any(|full| full.name == file.name);
+    if replaced {
+        return None;
+    }
+    let id = file.cluster.or(newest)?;
+    let number = file.name.number(id.segment_size)?;
+    let cluster = survey.chains.clusters.get(&id)?;
+    // After a promotion the new timeline's first file has the same place and begins with a copy.
+    let copied = cluster
+        .chains
+        .iter()
+        .filter(|(timeline, chain)| **timeline > file.name.timeline && chain.present.contains(&number))
+        .filter_map(|(_, chain)| chain.ranges.first())
+        .flat_map(|range| &range.runs)
+        .filter(|counted| counted.run.owner == file.name.timeline)
+        .map(|counted| counted.run.end)
+        .max();
+    if copied.is_some() && copied >= holds {
+        return None;
+    }
+    let name = WalFileName::Partial(file.name);
+    let message = match (copied, holds) {
+        (_, None) => format!("{name} holds no complete record, and there is no {}", file.name),
+        (Some(copied), Some(holds)) => format!(
+            "{name} holds WAL of timeline {} up to {holds}, beyond the fork at {copied}; recovery never asks for it",
+            file.name.timeline
+        ),
+        (None, Some(holds)) => {
+            format!(
+                "there is no {}, only {name} with WAL up to {holds}; recovery never asks for it",
+                file.name
+            )
+        }
+    };
+    let at = start_of(file, newest);
+    Some(
+        Finding::new(Code::PartialOnly, message)
+            .in_segment(name)
+            .on(file.name.timeline)
+            .at(at, 0)
+            .expecting(file.name, name),
+    )
+}
+
+fn differing(survey: &Survey, a: usize, b: usize) -> Option<Finding> {
+    let (first, second) = (survey.chains.files.get(a)?, survey.chains.files.get(b)?);
+    Some(
+        Finding::new(
+            Code::DuplicateDiffers,
+            format!(
+                "two stored copies of segment {} hold different WAL: {} and {}",
+                first.name, first.path, second.path
+            ),
+        )
+        .in_segment(first.name)
+        .on(first.name.timeline)
+        .at(start_of(first, None), 0)
+        .expecting(&first.path, &second.path),
+    )
+}

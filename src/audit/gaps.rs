@@ -1,0 +1,147 @@
+//! Segments that a path through the archive needs and that are not there.
+//!
+//! The path to a timeline is what a server reads that recovers to it: each ancestor's segments up to where the
+//! next one forked, and from the fork's segment on the child's, which begins with a copy. What stands before the
+//! first file on a path was cleaned up or never archived: that is where the archive begins, not a gap.
+
+use super::timelines::ClusterView;
+use crate::finding::{Code, Finding};
+use crate::wal::{SegmentName, SegmentNumber, TimelineId, WalFileName};
+use std::collections::BTreeSet;
+
+/// Segments missing in a row.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Hole {
+    /// Whose files are missing.
+    pub(super) timeline: TimelineId,
+    /// The first of them.
+    pub(super) first: SegmentNumber,
+    /// How many.
+    pub(super) count: u64,
+}
+
+impl Hole {
+    /// The last of them.
+    pub(super) const fn last(&self) -> SegmentNumber {
+        SegmentNumber(self.first.0 + self.count - 1)
+    }
+}
+
+/// Segments `first..=last` of one timeline, as a path needs them.
+#[derive(Clone, Copy, Debug)]
+struct Leg {
+    timeline: TimelineId,
+    first: SegmentNumber,
+    last: SegmentNumber,
+}
+
+/// Every hole, once, however many paths lead through it.
+pub(super) fn holes(view: &ClusterView<'_>) -> Vec<Hole> {
+    let mut holes = BTreeSet::new();
+    for timeline in view.cluster.chains.keys() {
+        let legs = legs(view, *timeline);
+        let Some(begin) = legs.iter().find_map(|leg| first_present(view, leg)) else { continue };
+        for leg in &legs {
+            let first = leg.first.max(begin);
+            if first <= leg.last {
+                holes_in(view, Leg { first, ..*leg }, &mut holes);
+            }
+        }
+    }
+    holes.into_iter().collect()
+}
+
+/// The legs of the path to `timeline`, oldest first, up to its last file.
+fn legs(view: &ClusterView<'_>, timeline: TimelineId) -> Vec<Leg> {
+    let size = view.id.segment_size;
+    let Some(last) = view.cluster.chains.get(&timeline).and_then(|chain| chain.present.last().copied())
+    else {
+        return Vec::new();
+    };
+    let Some(history) = view.history(timeline) else {
+        return vec![Leg { timeline, first: SegmentNumber(0), last }];
+    };
+    let mut legs = Vec::new();
+    let mut before = Some(last);
+    // Newest first: a child's file stands in for its parent's from the segment of the fork on.
+    for ancestor in history.ancestry() {
+        let Some(last) = before else { break };
+        let first = ancestor.begin.segment(size);
+        if first <= last && ancestor.begin < ancestor.end {
+            legs.push(Leg { timeline: ancestor.timeline, first, last });
+            before = first.0.checked_sub(1).map(SegmentNumber);
+        }
+    }
+    legs.reverse();
+    legs
+}
+
+fn first_present(view: &ClusterView<'_>, leg: &Leg) -> Option<SegmentNumber> {
+    let present = &view.cluster.chains.get(&leg.timeline)?.present;
+    present.range(leg.first..=leg.last).next().copied()
+}
+
+fn holes_in(view: &ClusterView<'_>, leg: Leg, holes: &mut BTreeSet<Hole>) {
+    let empty = BTreeSet::new();
+    let present = view.cluster.chains.get(&leg.timeline).map_or(&empty, |chain| &chain.present);
+    let mut due = leg.first;
+    for number in present.range(leg.first..=leg.last) {
+        if *number > due {
+            holes.insert(Hole { timeline: leg.timeline, first: due, count: number.0 - due.0 });
+        }
+        due = number.next();
+    }
+    if due <= leg.last {
+        holes.insert(Hole { timeline: leg.timeline, first: due, count: leg.last.0 - due.0 + 1 });
+    }
+}
+
+/// One finding for each hole.
+pub(super) fn findings(view: &ClusterView<'_>, holes: &[Hole]) -> Vec<Finding> {
+    holes.iter().map(|hole| finding(view, hole)).collect()
+}
+
+fn finding(view: &ClusterView<'_>, hole: &Hole) -> Finding {
+    let size = view.id.segment_size;
+    let name = |number| SegmentName::new(hole.timeline, number, size);
+    let (first, last) = (name(hole.first), name(hole.last()));
+    let mut message = if hole.count == 1 {
+        format!("segment {first} is missing")
+    } else {
+        format!("{} segments are missing: {first} to {last}", hole.count)
+    };
+    let mut found = "no such file".to_owned();
+    if let Some(other) = stand_in(view, hole) {
+        found = format!("only {other}");
+        message = format!("{message}; {other} does not replace it");
+    }
+    let expected = if hole.count == 1 { first.to_string() } else { format!("{first} to {last}") };
+    Finding::new(Code::SegmentMissing, message)
+        .in_segment(first)
+        .on(hole.timeline)
+        .at(hole.first.start(size), 0)
+        .expecting(expected, found)
+}
+
+/// A file that might be taken for the missing one: a server would read it, or a person would point at it.
+fn stand_in(view: &ClusterView<'_>, hole: &Hole) -> Option<String> {
+    let size = view.id.segment_size;
+    let partial = |name: SegmentName| {
+        view.survey
+            .chains
+            .partials
+            .iter()
+            .any(|(file, _)| file.name == name)
+            .then(|| WalFileName::Partial(name).to_string())
+    };
+    let own = partial(SegmentName::new(hole.timeline, hole.first, size));
+    let ancestors = view.history(hole.timeline).map(|history| history.path()).unwrap_or_default();
+    let of_ancestor = || {
+        ancestors.iter().rev().skip(1).find_map(|ancestor| {
+            let has =
+                view.cluster.chains.get(ancestor).is_some_and(|chain| chain.present.contains(&hole.first));
+            has.then(|| format!("timeline {ancestor}'s {}", SegmentName::new(*ancestor, hole.first, size)))
+        })
+    };
+    own.or_else(of_ancestor)
+}

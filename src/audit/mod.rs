@@ -1,0 +1,263 @@
+//! The verdict on an archive: every file read, joined to its neighbours, and held to its histories.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let archive = walproof::archive::Archive::open("/backup/wal", walproof::archive::LayoutChoice::Auto)?;
+//! let audit = walproof::audit::audit(&archive, &walproof::audit::Options::default(), &|_| {})?;
+//! for finding in &audit.findings {
+//!     eprintln!("{}: {}", finding.code.name(), finding.message);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod clusters;
+mod files;
+mod forks;
+mod gaps;
+mod impact;
+pub mod plan;
+pub mod stretch;
+pub mod survey;
+mod tail;
+pub mod timelines;
+mod wounds;
+
+pub use plan::{Plan, plan};
+pub use survey::{Survey, survey};
+pub use timelines::TimelineReport;
+
+use crate::archive::{Archive, StoreError};
+use crate::chain::chains::FileState;
+use crate::clock::Clock;
+use crate::finding::{Code, Finding, Severity};
+use crate::scan::Detail;
+use crate::wal::{Lsn, Major, PgTime, SegmentSize, SystemId, TimelineId, WalFileName};
+use std::time::Duration;
+
+/// What part of an archive to read, and what to hold it to.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only this timeline.
+    pub timeline: Option<TimelineId>,
+    /// Nothing before this file.
+    pub from: Option<WalFileName>,
+    /// Nothing behind this file.
+    pub to: Option<WalFileName>,
+    /// The newest WAL must not be older than this, at the time given.
+    pub max_age: Option<(Duration, PgTime)>,
+    /// For printing times.
+    pub clock: Clock,
+    /// How much to keep of what happened.
+    pub detail: Detail,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            timeline: None,
+            from: None,
+            to: None,
+            max_age: None,
+            clock: Clock::utc(),
+            detail: Detail::Summary,
+        }
+    }
+}
+
+/// Counts of files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct SegmentCounts {
+    /// Files that are named like segments.
+    pub total: u64,
+    /// Those in which everything is as it should be.
+    pub verified: u64,
+    /// Those in which something is wrong.
+    pub damaged: u64,
+    /// Segments that a path needs and that are not there.
+    pub missing: u64,
+    /// Files called `.partial`.
+    pub partial: u64,
+    /// Segments of other clusters than the newest.
+    pub foreign: u64,
+}
+
+/// What an audit found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Audit {
+    /// The newest cluster.
+    pub system_id: Option<SystemId>,
+    /// Its segment size.
+    pub segment_size: Option<SegmentSize>,
+    /// Versions of all clusters, oldest first.
+    pub versions: Vec<Major>,
+    /// Counts of files.
+    pub segments: SegmentCounts,
+    /// Bytes of WAL read, decompressed.
+    pub bytes: u64,
+    /// Records verified; those in a copied prefix count once.
+    pub records: u64,
+    /// The newest cluster's timelines.
+    pub timelines: Vec<TimelineReport>,
+    /// Other clusters in the same place.
+    pub others: Vec<OtherCluster>,
+    /// What is wrong or worth knowing: worst first, then by place.
+    pub findings: Vec<Finding>,
+}
+
+/// A cluster that is not the newest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OtherCluster {
+    /// Its identity.
+    pub system_id: SystemId,
+    /// Its segment size.
+    pub segment_size: SegmentSize,
+    /// Its versions.
+    pub versions: Vec<Major>,
+    /// How many segments.
+    pub segments: u64,
+    /// Its timelines.
+    pub timelines: Vec<TimelineReport>,
+}
+
+impl Audit {
+    /// Whether anything is wrong that nobody accepted.
+    pub fn is_damaged(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// The audit could not be done or not be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The archive could not be looked at.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is nothing to audit.
+    #[error("no WAL found in {0}")]
+    NoWal(String),
+}
+
+/// How far a scan has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// Files read.
+    pub files: u64,
+    /// Of so many.
+    pub files_total: u64,
+    /// Bytes of WAL read.
+    pub bytes: u64,
+}
+
+/// Reads the archive from end to end and says what is wrong with it. `progress` is called after each file, from
+/// any thread.
+pub fn audit(
+    archive: &Archive,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Audit, AuditError> {
+    let plan = plan(archive, options)?;
+    let survey = survey(archive, &plan, options, progress)?;
+    Ok(judge(&plan, &survey, options))
+}
+
+/// Reads the verdict off the joined facts.
+pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
+    let newest = survey.chains.newest();
+    let mut findings = plan.findings.clone();
+    let mut missing = 0;
+    let mut timelines = Vec::new();
+    let mut others = Vec::new();
+    findings.extend(clusters::findings(survey, newest));
+    findings.extend(files::findings(plan, survey, newest));
+    for (id, cluster) in &survey.chains.clusters {
+        let is_newest = Some(*id) == newest;
+        let suspects = clusters::impostors(survey, newest);
+        if !is_newest && suspects.contains(id) {
+            continue;
+        }
+        let view = timelines::ClusterView { id: *id, cluster, plan, survey, is_newest };
+        let holes = gaps::holes(&view);
+        missing += holes.iter().map(|hole| hole.count).sum::<u64>();
+        let stretches = stretch::stretches(&view);
+        let mut of_cluster: Vec<Finding> = wounds::findings(&view);
+        of_cluster.extend(gaps::findings(&view, &holes));
+        of_cluster.extend(forks::findings(&view));
+        of_cluster.extend(tail::findings(&view, &stretches));
+        impact::say(&mut of_cluster, &stretches, &options.clock);
+        findings.append(&mut of_cluster);
+        let reports = timelines::reports(&view, &stretches);
+        if is_newest {
+            timelines = reports;
+        } else {
+            others.push(OtherCluster {
+                system_id: id.system_id,
+                segment_size: id.segment_size,
+                versions: cluster.versions.iter().copied().collect(),
+                segments: cluster.chains.values().map(|chain| chain.present.len() as u64).sum(),
+                timelines: reports,
+            });
+        }
+    }
+    findings.extend(tail::staleness(survey, options));
+    sort(&mut findings);
+    let records = |reports: &[TimelineReport]| reports.iter().map(|report| report.records).sum::<u64>();
+    let mut versions: Vec<Major> =
+        survey.chains.clusters.values().flat_map(|cluster| cluster.versions.iter().copied()).collect();
+    versions.sort_unstable();
+    versions.dedup();
+    Audit {
+        system_id: newest.map(|id| id.system_id),
+        segment_size: newest.map(|id| id.segment_size),
+        versions,
+        segments: count(survey, newest, missing, &findings),
+        bytes: survey.bytes,
+        records: records(&timelines) + others.iter().map(|other| records(&other.timelines)).sum::<u64>(),
+        timelines,
+        others,
+        findings,
+    }
+}
+
+/// Worst first, then by place, so that the order does not depend on how the findings were made.
+fn sort(findings: &mut [Finding]) {
+    findings.sort_by(|a, b| {
+        let key = |f: &Finding| (f.severity, f.timeline, f.lsn.unwrap_or(Lsn::MAX), f.code);
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| a.segment.cmp(&b.segment))
+            .then_with(|| a.offset.cmp(&b.offset))
+            .then_with(|| a.message.cmp(&b.message))
+    });
+}
+
+fn count(
+    survey: &Survey,
+    newest: Option<crate::chain::chains::ClusterId>,
+    missing: u64,
+    findings: &[Finding],
+) -> SegmentCounts {
+    let mut counts = SegmentCounts {
+        total: survey.chains.files.len() as u64,
+        missing,
+        partial: survey.chains.partials.len() as u64,
+        ..SegmentCounts::default()
+    };
+    let gaps = [Code::SegmentMissing, Code::TimelineHistoryMissing, Code::TimelineHistoryInvalid];
+    let blamed: std::collections::BTreeSet<&str> = findings
+        .iter()
+        .filter(|finding| finding.code.severity() == Severity::Error && !gaps.contains(&finding.code))
+        .filter_map(|finding| finding.segment.as_deref())
+        .collect();
+    for file in &survey.chains.files {
+        let foreign = file.cluster.is_some() && file.cluster != newest;
+        counts.foreign += u64::from(foreign);
+        let damaged = file.state == FileState::Damaged || blamed.contains(file.name.to_string().as_str());
+        if damaged {
+            counts.damaged += 1;
+        } else if file.state != FileState::Recycled {
+            counts.verified += 1;
+        }
+    }
+    counts
+}

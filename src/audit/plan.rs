@@ -1,0 +1,136 @@
+//! What there is to read, and what the histories say of it.
+
+use super::{AuditError, Options};
+use crate::archive::{Archive, Entry, Inventory, ReadError};
+use crate::finding::{Code, Finding};
+use crate::timeline::{History, HistoryError};
+use crate::wal::{Lsn, Owners, SegmentName, TimelineId, WalFileName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes taken of a history file: a timeline with ten thousand ancestors is within it.
+const HISTORY_BYTES_MAX: usize = 1 << 20;
+
+/// An archive's listing and histories.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The listing.
+    pub inventory: Inventory,
+    /// Segments and partial segments to be read, in the order of names.
+    pub entries: Vec<Entry>,
+    /// Histories, by timeline.
+    pub histories: BTreeMap<TimelineId, History>,
+    /// Timelines that have a history file, readable or not.
+    pub history_files: BTreeSet<TimelineId>,
+    /// What is wrong with them, and with the listing.
+    pub findings: Vec<Finding>,
+}
+
+/// Lists the archive and reads the history files.
+pub fn plan(archive: &Archive, options: &Options) -> Result<Plan, AuditError> {
+    let inventory = archive.inventory()?;
+    let mut plan = Plan {
+        entries: Vec::new(),
+        histories: BTreeMap::new(),
+        history_files: BTreeSet::new(),
+        findings: Vec::new(),
+        inventory,
+    };
+    plan.read_histories(archive)?;
+    plan.entries = plan.inventory.entries.iter().filter(|entry| is_wanted(entry, options)).cloned().collect();
+    if plan.entries.is_empty() {
+        return Err(AuditError::NoWal(archive.location().to_owned()));
+    }
+    Ok(plan)
+}
+
+impl Plan {
+    fn read_histories(&mut self, archive: &Archive) -> Result<(), AuditError> {
+        for entry in &self.inventory.entries {
+            let WalFileName::History(timeline) = entry.name else { continue };
+            self.history_files.insert(timeline);
+            let parsed = match archive.read_small(entry, HISTORY_BYTES_MAX) {
+                Ok(bytes) => History::parse(timeline, &bytes).map_err(|error| describe(&error)),
+                Err(ReadError::Unobtainable(error)) => return Err(error.into()),
+                Err(other) => Err(other.to_string()),
+            };
+            match parsed {
+                Ok(history) => {
+                    self.histories.insert(timeline, history);
+                }
+                Err(detail) => self.findings.push(
+                    Finding::new(Code::TimelineHistoryInvalid, format!("{}: {detail}", entry.name))
+                        .in_segment(entry.name)
+                        .on(timeline),
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    /// Who owns what in the files of `timeline`.
+    pub fn owners(&self, timeline: TimelineId) -> Owners {
+        match self.histories.get(&timeline) {
+            Some(history) => owners(history),
+            None if timeline == TimelineId(1) => Owners::root(timeline),
+            None => Owners::unknown(timeline),
+        }
+    }
+
+    /// The history of `timeline`, if what it says is known: timeline 1 needs no file.
+    pub fn history(&self, timeline: TimelineId) -> Option<History> {
+        match self.histories.get(&timeline) {
+            Some(history) => Some(history.clone()),
+            None if timeline == TimelineId(1) => Some(History::without_parents(timeline)),
+            None => None,
+        }
+    }
+
+    /// Positions at which a timeline leaves `timeline` or `timeline` leaves its parent.
+    pub fn forks(&self, timeline: TimelineId) -> BTreeSet<Lsn> {
+        self.histories
+            .values()
+            .filter_map(|history| history.parent().map(|parent| (history.timeline, parent)))
+            .filter(|(child, parent)| *child == timeline || parent.parent == timeline)
+            .map(|(_, parent)| parent.switch)
+            .collect()
+    }
+}
+
+/// The stretches that a history gives to each timeline on it.
+fn owners(history: &History) -> Owners {
+    let mut begins: Vec<Lsn> = history.ancestry().iter().map(|ancestor| ancestor.begin).collect();
+    begins.sort_unstable();
+    begins.dedup();
+    let mut stretches: Vec<(Lsn, TimelineId)> = Vec::new();
+    for begin in begins {
+        let owner = history.owner(begin);
+        if stretches.last().is_none_or(|(_, last)| *last != owner) {
+            stretches.push((begin, owner));
+        }
+    }
+    Owners::new(stretches).unwrap_or_else(|| Owners::unknown(history.timeline))
+}
+
+fn describe(error: &HistoryError) -> String {
+    match error.line() {
+        Some(line) => format!("{error} (line {line})"),
+        None => error.to_string(),
+    }
+}
+
+fn is_wanted(entry: &Entry, options: &Options) -> bool {
+    let name = match entry.name {
+        WalFileName::Segment(name) | WalFileName::Partial(name) => name,
+        WalFileName::Backup(..) | WalFileName::History(_) => return false,
+    };
+    // A boundary is a place in the WAL, whatever the timeline.
+    let place = |name: SegmentName| (name.log, name.segment);
+    let segment_of = |name: WalFileName| match name {
+        WalFileName::Segment(name) | WalFileName::Partial(name) | WalFileName::Backup(name, _) => Some(name),
+        WalFileName::History(_) => None,
+    };
+    let bound = |name: Option<WalFileName>| name.and_then(segment_of).map(place);
+    options.timeline.is_none_or(|timeline| timeline == name.timeline)
+        && bound(options.from).is_none_or(|from| place(name) >= from)
+        && bound(options.to).is_none_or(|to| place(name) <= to)
+}

@@ -1,0 +1,99 @@
+//! Reads the files of a plan, many at once, and joins them in order.
+
+use super::{AuditError, Options, Plan, Progress};
+use crate::archive::{Archive, Entry, Scratch};
+use crate::chain::chains::Chains;
+use crate::scan::{Expectation, scan_segment};
+use crate::wal::{Lsn, Owners, TimelineId, WalFileName};
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Files scanned before they are joined: what bounds the memory that fragments and events take.
+const FILES_IN_FLIGHT: usize = 64;
+
+/// Every file, read and joined.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// The chains.
+    pub chains: Chains,
+    /// Bytes of WAL read.
+    pub bytes: u64,
+}
+
+/// What is known of the files of one timeline before they are read.
+struct Outlook {
+    owners: Owners,
+    forks: BTreeSet<Lsn>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Reads every file of `plan`.
+pub fn survey(
+    archive: &Archive,
+    plan: &Plan,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Survey, AuditError> {
+    let mut outlooks: BTreeMap<TimelineId, Outlook> = BTreeMap::new();
+    for timeline in plan.entries.iter().filter_map(|entry| timeline_of(entry.name)) {
+        let outlook = || Outlook { owners: plan.owners(timeline), forks: plan.forks(timeline) };
+        outlooks.entry(timeline).or_insert_with(outlook);
+    }
+    let files_total = plan.entries.len() as u64;
+    let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let mut survey = Survey::default();
+    for (index, batch) in plan.entries.chunks(FILES_IN_FLIGHT).enumerate() {
+        let first = index * FILES_IN_FLIGHT;
+        archive.prefetch(batch);
+        let scanned = batch
+            .par_iter()
+            .enumerate()
+            .map(|(offset, entry)| {
+                let expectation = expectation(plan, first + offset, entry, &outlooks, options);
+                let facts =
+                    SCRATCH.with_borrow_mut(|scratch| scan_segment(archive, entry, &expectation, scratch))?;
+                let bytes = bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
+                let files = files.fetch_add(1, Ordering::Relaxed) + 1;
+                progress(Progress { files, files_total, bytes });
+                Ok(facts)
+            })
+            .collect::<Result<Vec<_>, AuditError>>()?;
+        for facts in scanned {
+            survey.bytes += facts.bytes;
+            let Some(outlook) = outlooks.get(&facts.name.timeline) else { continue };
+            survey.chains.push(facts, &outlook.owners, &outlook.forks);
+        }
+    }
+    Ok(survey)
+}
+
+fn timeline_of(name: WalFileName) -> Option<TimelineId> {
+    match name {
+        WalFileName::Segment(name) | WalFileName::Partial(name) => Some(name.timeline),
+        WalFileName::Backup(..) | WalFileName::History(_) => None,
+    }
+}
+
+fn expectation(
+    plan: &Plan,
+    index: usize,
+    entry: &Entry,
+    outlooks: &BTreeMap<TimelineId, Outlook>,
+    options: &Options,
+) -> Expectation {
+    let outlook = timeline_of(entry.name).and_then(|timeline| outlooks.get(&timeline));
+    let has_name = |other: Option<&Entry>| other.is_some_and(|other| other.name == entry.name);
+    let has_copies = has_name(plan.entries.get(index + 1))
+        || index.checked_sub(1).is_some_and(|i| has_name(plan.entries.get(i)));
+    Expectation {
+        owners: outlook.map_or_else(|| Owners::unknown(TimelineId(0)), |outlook| outlook.owners.clone()),
+        digests: outlook.map(|outlook| outlook.forks.iter().copied().collect()).unwrap_or_default(),
+        digest_all: has_copies,
+        detail: options.detail,
+    }
+}

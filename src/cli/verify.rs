@@ -1,0 +1,73 @@
+//! `walproof verify`.
+
+use super::Status;
+use super::common::{self, CommandError, CommonArgs, Format};
+use crate::audit::{self, Options};
+use crate::clock;
+use crate::report::json::Document;
+use crate::report::verify;
+use crate::wal::{TimelineId, WalFileName};
+use clap::Args;
+use std::time::Instant;
+
+/// What `verify` takes.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Read only what is new since the last run
+    #[arg(long)]
+    incremental: bool,
+    /// Nothing before this WAL file
+    #[arg(long, value_name = "WALFILE", value_parser = wal_file)]
+    from: Option<WalFileName>,
+    /// Nothing behind this WAL file
+    #[arg(long, value_name = "WALFILE", value_parser = wal_file)]
+    to: Option<WalFileName>,
+    /// Only this timeline
+    #[arg(long, value_name = "N")]
+    timeline: Option<u32>,
+    /// Warn if the newest WAL is older than this (90s, 5m, 26h, 1d)
+    #[arg(long, value_name = "DURATION", value_parser = clock::parse_duration)]
+    max_age: Option<std::time::Duration>,
+}
+
+fn wal_file(text: &str) -> Result<WalFileName, String> {
+    WalFileName::parse(text)
+        .filter(|name| !matches!(name, WalFileName::History(_)))
+        .ok_or_else(|| format!("\"{text}\" is not the name of a WAL segment, like 000000010000000000000042"))
+}
+
+/// Runs the command.
+pub(super) fn run(args: &VerifyArgs) -> Result<Status, CommandError> {
+    let common = &args.common;
+    common.set_up()?;
+    let clock = common.clock()?;
+    let archive = common.open()?;
+    let options = Options {
+        timeline: args.timeline.map(TimelineId),
+        from: args.from,
+        to: args.to,
+        max_age: args.max_age.map(|age| (age, clock::now())),
+        clock: clock.clone(),
+        ..Options::default()
+    };
+    let begun = Instant::now();
+    let bar = common.bar();
+    let audit = audit::audit(&archive, &options, &|progress| common::show(&bar, progress));
+    bar.finish_and_clear();
+    let audit = audit?;
+    let took = begun.elapsed();
+    let _ = args.incremental;
+    match common.format {
+        Format::Text => {
+            common::answer(&verify::render(&audit, archive.location(), took, &clock, common.palette()))?;
+        }
+        Format::Json => {
+            let document = Document::new("verify", archive.location(), verify::answer(&audit, took, &clock));
+            let text = document.render().map_err(|error| CommandError::Failed(error.to_string()))?;
+            common::answer(&text)?;
+        }
+    }
+    Ok(if audit.is_damaged() { Status::Bad } else { Status::Good })
+}

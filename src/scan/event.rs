@@ -1,0 +1,203 @@
+//! What happened, by the records that say so.
+
+use crate::wal::payload::xact::{self, DroppedStats, Prepare, TransactionEnd};
+use crate::wal::payload::xlog::{self, CheckPoint, EndOfRecovery, ParameterChange, RestorePoint};
+use crate::wal::record::{RecordHeader, RelationFile, ResourceManager};
+use crate::wal::walk::Record;
+use crate::wal::{Lsn, Major, PgTime, TimelineId, Xid};
+
+/// One thing that happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// Start of its record.
+    pub lsn: Lsn,
+    /// End of its record.
+    pub end: Lsn,
+    /// The timeline that owns it.
+    pub owner: TimelineId,
+    /// The transaction: of a prepared one the one in the body, since the header has none. 0 if none.
+    pub xid: Xid,
+    /// When, where the record says.
+    pub time: Option<PgTime>,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum What {
+    /// A transaction committed or aborted.
+    End(End),
+    /// A transaction was prepared for two-phase commit.
+    Prepare {
+        /// Its name.
+        gid: String,
+        /// Its database.
+        database: u32,
+        /// Its subtransactions.
+        subtransactions: Vec<Xid>,
+    },
+    /// A checkpoint.
+    Checkpoint {
+        /// Written while the server went on (else at shutdown, or at the end of a recovery).
+        online: bool,
+        /// What it says.
+        checkpoint: CheckPoint,
+    },
+    /// The record that marks where an online checkpoint's redo begins (17 and later).
+    CheckpointRedo {
+        /// `wal_level` as stored.
+        wal_level: Option<i32>,
+    },
+    /// A named restore point.
+    RestorePoint {
+        /// Its name.
+        name: String,
+    },
+    /// A base backup ended.
+    BackupEnd {
+        /// Where it started.
+        start: Lsn,
+    },
+    /// A recovery ended and a timeline began.
+    EndOfRecovery(EndOfRecovery),
+    /// Parameters changed.
+    ParameterChange(ParameterChange),
+    /// The rest of the segment is unused.
+    Switch,
+    /// An unfinished record was dropped.
+    Overwrite {
+        /// Where it started.
+        dropped: Lsn,
+    },
+}
+
+/// How a transaction ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct End {
+    /// Committed, rather than aborted.
+    pub committed: bool,
+    /// It had been prepared before.
+    pub prepared: bool,
+    /// What else the record says; nothing for most transactions.
+    pub details: Option<Box<EndDetails>>,
+}
+
+/// The parts that only some commits and aborts have.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EndDetails {
+    /// Its database.
+    pub database: Option<u32>,
+    /// Its subtransactions.
+    pub subtransactions: Vec<Xid>,
+    /// Relation files removed with it.
+    pub dropped_files: Vec<RelationFile>,
+    /// Statistics removed with it: the OIDs of what it dropped (15 and later).
+    pub dropped_stats: Vec<DroppedStats>,
+    /// Name of the prepared transaction, where the record has it.
+    pub gid: Option<String>,
+    /// The record is longer than what was kept of it, or than it says: parts may be missing here.
+    pub incomplete: bool,
+}
+
+impl Event {
+    /// The event that a record is, if it is one.
+    pub fn from_record(record: &Record<'_>, major: Major) -> Option<Self> {
+        let header = &record.header;
+        let (xid, time, what) = match header.resource_manager() {
+            ResourceManager::TRANSACTION => transaction(record, major)?,
+            ResourceManager::XLOG => {
+                let (time, what) = control(record, major)?;
+                (header.xid(), time, what)
+            }
+            _ => return None,
+        };
+        Some(Self { lsn: record.lsn, end: record.end, owner: record.owner, xid, time, what })
+    }
+
+    /// Whether a record with this header may be an event: then all of it is needed.
+    pub fn may_be(header: &RecordHeader) -> bool {
+        match header.resource_manager() {
+            ResourceManager::TRANSACTION => true,
+            // Page images and arbitrary filler can be long, and are none.
+            ResourceManager::XLOG => {
+                !matches!(header.info() & 0xF0, 0x20 | 0xA0 | 0xB0 | 0xC0) && header.total_length() < 4096
+            }
+            _ => false,
+        }
+    }
+}
+
+fn transaction(record: &Record<'_>, major: Major) -> Option<(Xid, Option<PgTime>, What)> {
+    let header = &record.header;
+    let main = record.main();
+    let operation = xact::Operation::from_info(header.info())?;
+    if operation == xact::Operation::Prepare {
+        let prepare = Prepare::read(main, major)?;
+        let what = What::Prepare {
+            gid: String::from_utf8_lossy(prepare.gid).into_owned(),
+            database: prepare.database,
+            subtransactions: prepare.subtransactions().collect(),
+        };
+        return Some((prepare.xid, Some(prepare.prepared_at), what));
+    }
+    if !operation.ends_transaction() {
+        return None;
+    }
+    let time = xact::end_time(main)?;
+    let whole = TransactionEnd::read(main, header.info(), major);
+    let prepared = matches!(operation, xact::Operation::CommitPrepared | xact::Operation::AbortPrepared);
+    let xid = whole.as_ref().and_then(|end| end.prepared_xid).unwrap_or(header.xid());
+    let details = whole.map_or_else(
+        || Some(Box::new(EndDetails { incomplete: true, ..EndDetails::default() })),
+        |end| end_details(&end, record.is_whole()),
+    );
+    Some((xid, Some(time), What::End(End { committed: operation.is_commit(), prepared, details })))
+}
+
+/// What is worth keeping of a commit or abort; `None` if it is nothing but its time.
+fn end_details(end: &TransactionEnd<'_>, whole: bool) -> Option<Box<EndDetails>> {
+    let incomplete = end.left_over > 0 || !whole;
+    if end.xinfo == 0 && !incomplete {
+        return None;
+    }
+    let details = EndDetails {
+        database: end.database.map(|(database, _)| database),
+        subtransactions: end.subtransactions().collect(),
+        dropped_files: end.dropped_files().collect(),
+        dropped_stats: end.dropped_stats().collect(),
+        gid: end.gid.map(|gid| String::from_utf8_lossy(gid).into_owned()),
+        incomplete,
+    };
+    (details != EndDetails::default()).then(|| Box::new(details))
+}
+
+fn control(record: &Record<'_>, major: Major) -> Option<(Option<PgTime>, What)> {
+    use xlog::Operation as Op;
+    let main = record.main();
+    let operation = Op::from_info(record.header.info());
+    Some(match operation {
+        Op::CheckpointShutdown | Op::CheckpointOnline => {
+            let checkpoint = CheckPoint::read(main, major)?;
+            let online = operation == Op::CheckpointOnline;
+            (Some(checkpoint.time), What::Checkpoint { online, checkpoint })
+        }
+        Op::Switch => (None, What::Switch),
+        Op::BackupEnd => (None, What::BackupEnd { start: xlog::backup_end_start(main)? }),
+        Op::ParameterChange => (None, What::ParameterChange(ParameterChange::read(main, major)?)),
+        Op::RestorePoint => {
+            let point = RestorePoint::read(main)?;
+            let name = String::from_utf8_lossy(point.name).into_owned();
+            (Some(point.time), What::RestorePoint { name })
+        }
+        Op::EndOfRecovery => {
+            let end = EndOfRecovery::read(main)?;
+            (Some(end.time), What::EndOfRecovery(end))
+        }
+        Op::OverwriteContrecord => (None, What::Overwrite { dropped: xlog::backup_end_start(main)? }),
+        Op::CheckpointRedo => {
+            (None, What::CheckpointRedo { wal_level: xlog::checkpoint_redo_wal_level(main) })
+        }
+        _ => return None,
+    })
+}

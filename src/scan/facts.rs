@@ -1,0 +1,82 @@
+//! What one scan of one file yields.
+
+use super::event::Event;
+use super::identify::Identity;
+use super::stats::Transactions;
+use crate::wal::walk::{Ending, Walked};
+use crate::wal::{Lsn, SegmentName};
+
+/// What is wrong with a file as a whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FileFault {
+    /// It has no bytes at all.
+    Empty,
+    /// It is shorter than a segment.
+    Truncated {
+        /// Bytes that a segment has.
+        expected: u64,
+    },
+    /// It is longer than a segment; what is behind the segment's end was not read.
+    TooLong {
+        /// Bytes that a segment has.
+        expected: u64,
+    },
+    /// No page in it has the magic of a known version.
+    NotWal {
+        /// The first two bytes, as a page magic.
+        magic: u16,
+    },
+    /// Every byte is zero.
+    Zero,
+    /// Its bytes were obtained and cannot be decoded.
+    Undecodable {
+        /// What the decoder said.
+        detail: String,
+    },
+}
+
+/// The facts of one file: all that anybody will ask of its bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SegmentFacts {
+    /// Its name.
+    pub name: SegmentName,
+    /// It is called `.partial`.
+    pub partial: bool,
+    /// Where it is kept, for messages.
+    pub path: String,
+    /// What kind of WAL it is; `None` if it is none.
+    pub identity: Option<Identity>,
+    /// What is wrong with it as a whole.
+    pub fault: Option<FileFault>,
+    /// Bytes of WAL in it, decompressed.
+    pub bytes: u64,
+    /// Where a segment of this name begins.
+    pub start: Lsn,
+    /// What the walk found.
+    pub walked: Walked,
+    /// Transactions of each run in `walked.runs`.
+    pub transactions: Vec<Transactions>,
+    /// Events, in LSN order.
+    pub events: Vec<Event>,
+    /// CRC-32C over the bytes from the segment's start to a position that was asked for.
+    pub digests: Vec<(Lsn, u32)>,
+}
+
+impl SegmentFacts {
+    /// Where the segment of this name ends.
+    pub fn end(&self) -> Lsn {
+        self.identity.map_or(self.start, |identity| self.start.plus(identity.format.segment_size.bytes()))
+    }
+
+    /// Its content is an older segment's: the file was recycled and not yet written.
+    pub fn is_recycled(&self) -> bool {
+        self.walked.runs.is_empty()
+            && self.walked.head.is_none()
+            && matches!(self.walked.ending, Ending::Stale { from, .. } if from == self.start)
+    }
+
+    /// It holds nothing but zeros.
+    pub fn is_zero(&self) -> bool {
+        self.fault == Some(FileFault::Zero)
+    }
+}

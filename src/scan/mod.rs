@@ -1,0 +1,14 @@
+//! From a segment's bytes to its facts, many segments at once.
+//!
+//! Scanning one file is a pure function of its bytes and of what the histories say about who owns them; it knows
+//! nothing of the neighbours.
+
+pub mod event;
+pub mod facts;
+pub mod identify;
+pub mod segment;
+pub mod stats;
+
+pub use event::Event;
+pub use facts::{FileFault, SegmentFacts};
+pub use segment::{Detail, Expectation, scan_segment};

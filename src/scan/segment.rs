@@ -1,0 +1,330 @@
+//! The scan of one file.
+
+use super::event::{Event, What};
+use super::facts::{FileFault, SegmentFacts};
+use super::identify::Identity;
+use super::stats::Transactions;
+use crate::archive::{Archive, Entry, ReadError, Scratch, StoreError};
+use crate::wal::crc::{self, Crc32c};
+use crate::wal::payload::xact;
+use crate::wal::record::{RecordHeader, ResourceManager};
+use crate::wal::walk::{Capture, Ending, Record, Setup, Sink, Walk, Walked, Wound};
+use crate::wal::{Lsn, Major, Owners, SegmentName, WalFileName};
+use std::ops::ControlFlow;
+
+/// Bytes looked at before the walk begins: as many pages as vote on the magic, if the first piece has them.
+const FIRST_PIECE_BYTES: usize = 256 << 10;
+
+/// How much of what happened is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Detail {
+    /// Transactions are counted; other events are kept.
+    Summary,
+    /// Every event is kept.
+    Events,
+}
+
+/// What is known of a file before it is read.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    /// Who owns its bytes, by the history of its timeline.
+    pub owners: Owners,
+    /// Positions up to which a digest of its bytes is wanted: fork points inside it.
+    pub digests: Vec<Lsn>,
+    /// A digest of all bytes is wanted too, to compare copies.
+    pub digest_all: bool,
+    /// What to keep.
+    pub detail: Detail,
+}
+
+/// Reads the file of `entry` from end to end.
+///
+/// # Errors
+/// Its bytes could not be obtained. Everything that is wrong with bytes that were obtained is in the facts.
+pub fn scan_segment(
+    archive: &Archive,
+    entry: &Entry,
+    expectation: &Expectation,
+    scratch: &mut Scratch,
+) -> Result<SegmentFacts, StoreError> {
+    let (name, partial) = match entry.name {
+        WalFileName::Segment(name) => (name, false),
+        WalFileName::Partial(name) | WalFileName::Backup(name, _) => (name, true),
+        WalFileName::History(timeline) => (SegmentName { timeline, log: 0, segment: 0 }, true),
+    };
+    let mut scan = Scan::new(name, expectation, Some(entry.stored_size()));
+    let read = archive.read(entry, scratch, &mut |piece| scan.feed(piece));
+    let undecodable = match read {
+        Ok(()) => None,
+        Err(ReadError::Unobtainable(error)) => return Err(error),
+        Err(ReadError::Undecodable { detail, .. }) => Some(detail),
+        Err(other @ ReadError::Checksum { .. }) => Some(other.to_string()),
+    };
+    let mut facts = scan.finish();
+    facts.partial = partial;
+    facts.path = entry.object.path.display().to_string();
+    if let Some(detail) = undecodable {
+        facts.fault = Some(FileFault::Undecodable { detail });
+    }
+    Ok(facts)
+}
+
+/// A scan in progress: first bytes are gathered until the kind of WAL is known, then walked.
+#[derive(Debug)]
+pub struct Scan<'a> {
+    name: SegmentName,
+    expectation: &'a Expectation,
+    /// Length of the plain file, where it is known beforehand.
+    length: Option<u64>,
+    first: Vec<u8>,
+    bytes: u64,
+    walk: Option<(Identity, Walk<Collector>)>,
+    not_wal: bool,
+    all_zero: bool,
+    digests: Digests,
+}
+
+impl<'a> Scan<'a> {
+    /// Begins the scan of a file called `name`.
+    pub fn new(name: SegmentName, expectation: &'a Expectation, length: Option<u64>) -> Self {
+        Self {
+            name,
+            expectation,
+            length,
+            first: Vec::new(),
+            bytes: 0,
+            walk: None,
+            not_wal: false,
+            all_zero: true,
+            digests: Digests::default(),
+        }
+    }
+
+    /// Takes the next bytes. Breaks when what follows does not matter.
+    pub fn feed(&mut self, piece: &[u8]) -> ControlFlow<()> {
+        self.bytes += piece.len() as u64;
+        if self.walk.is_some() {
+            return self.walk_on(piece);
+        }
+        if self.first.is_empty() && piece.len() >= FIRST_PIECE_BYTES {
+            self.begin(piece);
+            return self.walk_on(piece);
+        }
+        self.first.extend_from_slice(piece);
+        if self.first.len() < FIRST_PIECE_BYTES {
+            return ControlFlow::Continue(());
+        }
+        self.begin_with_gathered()
+    }
+
+    fn begin_with_gathered(&mut self) -> ControlFlow<()> {
+        let first = std::mem::take(&mut self.first);
+        self.begin(&first);
+        self.walk_on(&first)
+    }
+
+    /// Decides what kind of WAL this is.
+    fn begin(&mut self, first: &[u8]) {
+        let Some(identity) = Identity::of(first, self.name, self.length) else {
+            self.not_wal = true;
+            return;
+        };
+        let Some(start) = self.name.start(identity.format.segment_size) else {
+            self.not_wal = true;
+            return;
+        };
+        let setup = Setup {
+            format: identity.format,
+            start,
+            timeline: self.name.timeline,
+            owners: self.expectation.owners.clone(),
+        };
+        let collector = Collector::new(identity.format.major, self.expectation.detail);
+        self.digests = Digests::new(start, identity.format.segment_size.bytes(), self.expectation);
+        self.walk = Some((identity, Walk::new(setup, collector)));
+    }
+
+    fn walk_on(&mut self, piece: &[u8]) -> ControlFlow<()> {
+        let Some((identity, walk)) = &mut self.walk else {
+            self.all_zero &= piece.iter().all(|byte| *byte == 0);
+            if self.first.is_empty() {
+                self.first.extend_from_slice(piece.get(..2).unwrap_or_default());
+            }
+            return if self.all_zero { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+        };
+        let room = identity.format.segment_size.bytes().saturating_sub(walk.bytes());
+        let taken = usize::try_from(room).unwrap_or(usize::MAX).min(piece.len());
+        let piece = piece.get(..taken).unwrap_or_default();
+        self.digests.feed(piece);
+        crc::with_best(Feed { walk, piece });
+        // One byte more than a segment is enough to know that there are too many.
+        if self.bytes > identity.format.segment_size.bytes() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    /// The facts, after the last byte there is.
+    pub fn finish(mut self) -> SegmentFacts {
+        if self.walk.is_none() && !self.not_wal && !self.first.is_empty() {
+            let _ = self.begin_with_gathered();
+        }
+        let mut facts = SegmentFacts {
+            name: self.name,
+            partial: false,
+            path: String::new(),
+            identity: None,
+            fault: None,
+            bytes: self.bytes,
+            start: Lsn::INVALID,
+            walked: Walked::default(),
+            transactions: Vec::new(),
+            events: Vec::new(),
+            digests: self.digests.done,
+        };
+        let Some((identity, walk)) = self.walk else {
+            facts.fault = Some(match self.first.first_chunk() {
+                None if self.bytes == 0 => FileFault::Empty,
+                _ if self.all_zero => FileFault::Zero,
+                magic => FileFault::NotWal { magic: magic.map_or(0, |b| u16::from_le_bytes(*b)) },
+            });
+            return facts;
+        };
+        let expected = identity.format.segment_size.bytes();
+        facts.fault = match self.bytes {
+            short if short < expected => Some(FileFault::Truncated { expected }),
+            long if long > expected => Some(FileFault::TooLong { expected }),
+            _ => None,
+        };
+        let (walked, collector) = walk.finish();
+        facts.start = self.name.start(identity.format.segment_size).unwrap_or(Lsn::INVALID);
+        facts.identity = Some(identity);
+        facts.walked = walked;
+        facts.transactions = collector.transactions;
+        facts.events = collector.events;
+        facts
+    }
+}
+
+/// One piece of a segment, walked by code compiled for this processor.
+struct Feed<'a> {
+    walk: &'a mut Walk<Collector>,
+    piece: &'a [u8],
+}
+
+impl crc::Walk for Feed<'_> {
+    type Out = ();
+
+    #[expect(clippy::inline_always, reason = "see crc::Walk")]
+    #[inline(always)]
+    fn walk<C: Crc32c>(self, crc: C) {
+        self.walk.feed(crc, self.piece);
+    }
+}
+
+/// Keeps what happened.
+#[derive(Debug)]
+struct Collector {
+    major: Major,
+    detail: Detail,
+    transactions: Vec<Transactions>,
+    events: Vec<Event>,
+}
+
+impl Collector {
+    fn new(major: Major, detail: Detail) -> Self {
+        Self { major, detail, transactions: Vec::new(), events: Vec::new() }
+    }
+
+    fn transaction(&mut self, record: &Record<'_>) {
+        let Some(operation) = xact::Operation::from_info(record.header.info()) else { return };
+        if let (true, Some(time)) = (operation.ends_transaction(), xact::end_time(record.main()))
+            && let Some(run) = self.transactions.last_mut()
+        {
+            run.add(operation.is_commit(), time);
+        }
+        if self.detail == Detail::Events {
+            self.events.extend(Event::from_record(record, self.major));
+        }
+    }
+}
+
+impl Sink for Collector {
+    fn capture(&self, header: &RecordHeader) -> Capture {
+        if Event::may_be(header) { Capture::Whole } else { Capture::Headers }
+    }
+
+    #[expect(clippy::inline_always, reason = "two comparisons for nearly every record")]
+    #[inline(always)]
+    fn record(&mut self, record: &Record<'_>) {
+        match record.header.resource_manager() {
+            ResourceManager::TRANSACTION => self.transaction(record),
+            ResourceManager::XLOG => {
+                let event = Event::from_record(record, self.major);
+                self.events.extend(event.filter(|e| self.detail == Detail::Events || e.what != What::Switch));
+            }
+            _ => {}
+        }
+    }
+
+    fn run(&mut self, index: usize) {
+        self.transactions.resize_with(index + 1, Transactions::default);
+    }
+}
+
+/// Digests of the bytes up to given positions.
+#[derive(Debug, Default)]
+struct Digests {
+    /// Positions not yet reached, as offsets, the next one last.
+    waiting: Vec<(u64, Lsn)>,
+    offset: u64,
+    state: u32,
+    done: Vec<(Lsn, u32)>,
+}
+
+impl Digests {
+    fn new(start: Lsn, segment_bytes: u64, expectation: &Expectation) -> Self {
+        let end = expectation.digest_all.then(|| start.plus(segment_bytes));
+        let mut waiting: Vec<_> = expectation
+            .digests
+            .iter()
+            .filter(|at| **at > start && at.bytes_since(start) < segment_bytes)
+            .chain(&end)
+            .map(|at| (at.bytes_since(start), *at))
+            .collect();
+        waiting.sort_unstable();
+        waiting.dedup();
+        waiting.reverse();
+        Self { waiting, offset: 0, state: crc::INIT, done: Vec::new() }
+    }
+
+    fn feed(&mut self, mut piece: &[u8]) {
+        while let Some((offset, position)) = self.waiting.last().copied() {
+            let wanted = usize::try_from(offset - self.offset).unwrap_or(usize::MAX);
+            let (head, rest) = piece.split_at(wanted.min(piece.len()));
+            self.state = crc::update(self.state, head);
+            self.offset += head.len() as u64;
+            if self.offset < offset {
+                return;
+            }
+            self.done.push((position, crc::finish(self.state)));
+            self.waiting.pop();
+            piece = rest;
+        }
+    }
+}
+
+/// A wound and the file that has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlacedWound {
+    /// The file.
+    pub segment: SegmentName,
+    /// What and where.
+    pub wound: Wound,
+}
+
+/// Whether WAL of this ending can go on in the next segment.
+pub const fn reaches_segment_end(ending: Ending) -> bool {
+    matches!(ending, Ending::Full | Ending::Switch { .. })
+}
