@@ -20,20 +20,20 @@ pub enum Fault {
     Vanished,
 }
 
-/// Wraps a store and makes one of its requests fail.
-#[derive(Debug)]
+/// Wraps a store and makes one of its requests fail. Clones share the count.
+#[derive(Clone, Debug)]
 pub struct Faulty<S> {
     inner: Arc<S>,
     fault: Fault,
     /// Requests that still go well.
-    left: AtomicU64,
+    left: Arc<AtomicU64>,
 }
 
 impl<S> Faulty<S> {
     /// Lets `good_requests` listings and reads of `inner` pass and injects `fault` into the next one. Later
     /// ones go well again.
     pub fn new(inner: S, fault: Fault, good_requests: u64) -> Self {
-        Self { inner: Arc::new(inner), fault, left: AtomicU64::new(good_requests) }
+        Self { inner: Arc::new(inner), fault, left: Arc::new(AtomicU64::new(good_requests)) }
     }
 
     /// Whether the fault has been met.

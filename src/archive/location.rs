@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn open(location: &str) -> Result<Box<dyn Store>, StoreError> {
     match location.split_once("://") {
         Some(("file", path)) => open_path(&file_url_path(location, path)?),
-        Some((scheme, rest)) if is_scheme(scheme) => open_remote(location, scheme, rest),
+        Some((scheme, _)) if is_scheme(scheme) => open_remote(location),
         _ => open_path(Path::new(location)),
     }
 }
@@ -82,16 +82,18 @@ fn is_scheme(text: &str) -> bool {
 }
 
 #[cfg(feature = "object-store")]
-fn open_remote(location: &str, scheme: &str, rest: &str) -> Result<Box<dyn Store>, StoreError> {
-    let _ = (scheme, rest);
-    Err(StoreError::Location {
-        location: location.to_owned(),
-        detail: "no such kind of store is known".to_owned(),
-    })
+fn open_remote(location: &str) -> Result<Box<dyn Store>, StoreError> {
+    Ok(Box::new(super::remote::Remote::open(location, text_variables())?))
+}
+
+/// The process's environment, as far as it is text.
+#[cfg(feature = "object-store")]
+fn text_variables() -> impl Iterator<Item = (String, String)> {
+    env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(not(feature = "object-store"))]
-fn open_remote(location: &str, _scheme: &str, _rest: &str) -> Result<Box<dyn Store>, StoreError> {
+fn open_remote(location: &str) -> Result<Box<dyn Store>, StoreError> {
     let detail = "this program was built without object stores (feature `object-store`)".to_owned();
     Err(StoreError::Location { location: location.to_owned(), detail })
 }

@@ -13,6 +13,8 @@ mod layout;
 mod location;
 pub mod memory;
 mod read;
+#[cfg(feature = "object-store")]
+pub mod remote;
 mod secrets;
 pub mod store;
 pub mod tar_file;

@@ -26,6 +26,8 @@ pub mod account;
 pub mod backup;
 pub mod recorded;
 pub mod recovery;
+#[cfg(feature = "object-store")]
+pub mod s3;
 pub mod server;
 pub mod tools;
 pub mod workload;
