@@ -110,6 +110,8 @@ pub struct BaseBackup {
     pub system_identifier: Option<SystemId>,
     /// The major version.
     pub version: Option<Major>,
+    /// The part of the archive that holds its WAL, where a layout has parts (pgBackRest's `15-1`).
+    pub group: Option<String>,
     /// Size of WAL segments.
     pub segment_size: Option<SegmentSize>,
     /// Its control file, sound.
@@ -155,6 +157,7 @@ impl BaseBackup {
             from_standby: None,
             system_identifier: None,
             version: None,
+            group: None,
             segment_size: None,
             control: None,
             has_label: None,
@@ -243,11 +246,12 @@ impl BaseBackup {
 
     /// Two accounts of one backup: the same start on the same timeline of the same cluster, as far as both know it.
     fn is_same_as(&self, other: &Self) -> bool {
-        let may_be_equal = match (self.system_identifier, other.system_identifier) {
-            (Some(own), Some(other)) => own == other,
-            _ => true,
-        };
-        (self.start_lsn, self.timeline) == (other.start_lsn, other.timeline) && may_be_equal
+        fn may_be_equal<T: PartialEq>(own: Option<&T>, other: Option<&T>) -> bool {
+            own.zip(other).is_none_or(|(own, other)| own == other)
+        }
+        (self.start_lsn, self.timeline) == (other.start_lsn, other.timeline)
+            && may_be_equal(self.system_identifier.as_ref(), other.system_identifier.as_ref())
+            && may_be_equal(self.group.as_ref(), other.group.as_ref())
     }
 
     /// Adds what a less informed account tells.
@@ -278,6 +282,7 @@ impl BaseBackup {
         self.from_standby = self.from_standby.or(other.from_standby);
         self.system_identifier = self.system_identifier.or(other.system_identifier);
         self.version = self.version.or(other.version);
+        self.group = self.group.take().or(other.group);
         self.segment_size = self.segment_size.or(other.segment_size);
         self.control = self.control.or(other.control);
         self.has_label = self.has_label.or(other.has_label);

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | a data directory | `PG_VERSION`, `backup_label` or `global/pg_control` in it |
 //! | a directory of tars | `base.tar` with any compression suffix in it |
-//! | a `backup_manifest`, a `backup_label`, a backup history file, a base.tar | a file: by its name, else by what it begins with |
+//! | a `backup_manifest`, a `backup_label`, a backup history file, a base.tar, a tool's catalog | a file: by its name, else by what it begins with |
 //! | several backups | a directory whose subdirectories are backups |
 
 use super::base::{BaseBackup, Source, SourceKind, merge};
+use super::catalog::{self, CatalogError};
 use super::control::ControlError;
 use super::directory::{self, Parts, open_regular, read_small};
+use super::discover::ProblemKind;
 use super::label::{LABEL_BYTES_MAX, LabelError, LabelFile};
 use super::manifest::{Manifest, ManifestError};
 use super::tarball;
@@ -53,6 +55,14 @@ pub enum LoadError {
         /// What is wrong.
         source: ControlError,
     },
+    /// A tool's catalog is broken.
+    #[error("{}: {source}", path.display())]
+    Catalog {
+        /// The catalog.
+        path: PathBuf,
+        /// What is wrong.
+        source: CatalogError,
+    },
     /// The manifest is broken.
     #[error("{}: {source}", path.display())]
     Manifest {
@@ -63,11 +73,28 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// Whether the bytes could not be had, or are wrong, or are no backup's.
+    pub(super) const fn problem_kind(&self) -> ProblemKind {
+        match self {
+            Self::Read { .. } => ProblemKind::Unread,
+            Self::NoBackup { .. } => ProblemKind::NotPlaced,
+            _ => ProblemKind::Damaged,
+        }
+    }
+}
+
+/// No tool's catalog is larger.
+const CATALOG_BYTES_MAX: usize = 1 << 28;
+
 /// Reads the backup, or the backups, at `path`, in order of their start.
 pub fn load(path: &Path) -> Result<Vec<BaseBackup>, LoadError> {
     let failed = |source| LoadError::Read { path: path.to_owned(), source };
     if !fs::metadata(path).map_err(failed)?.is_dir() {
-        return load_file(path).map(|backup| vec![backup]);
+        return match load_catalog(path)? {
+            Some(backups) => Ok(backups),
+            None => load_file(path).map(|backup| vec![backup]),
+        };
     }
     match load_directory(path) {
         Err(LoadError::NoBackup { .. }) => {}
@@ -146,6 +173,17 @@ fn load_base_tar(base: &Path, shown: &Path, manifest: Option<Manifest>) -> Resul
         None => {}
     }
     finish(backup)
+}
+
+/// The catalog of a tool; `None` where the file is none.
+fn load_catalog(path: &Path) -> Result<Option<Vec<BaseBackup>>, LoadError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beginning = read_small(path, 64)?.unwrap_or_default();
+    let Some(kind) = catalog::recognise(&name, &beginning) else { return Ok(None) };
+    let bytes = read_small(path, CATALOG_BYTES_MAX)?.unwrap_or_default();
+    let catalogued = catalog::read(kind, "", path, &bytes)
+        .map_err(|source| LoadError::Catalog { path: path.to_owned(), source })?;
+    Ok(Some(merge(catalogued.backups)))
 }
 
 /// A file by itself.

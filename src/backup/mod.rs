@@ -1,8 +1,10 @@
 //! Base backups: what each says of itself, from whatever it left behind.
 
 pub mod base;
+pub mod catalog;
 pub mod control;
 mod directory;
+pub mod discover;
 pub mod label;
 pub mod load;
 pub mod manifest;
@@ -10,7 +12,9 @@ pub mod startup;
 pub mod tarball;
 
 pub use base::{BaseBackup, Source, SourceKind, WalRange, merge};
+pub use catalog::{CatalogError, Catalogued};
 pub use control::{CheckPointCopy, ControlError, ControlFile, State};
+pub use discover::{Discovered, Problem, ProblemKind, discover};
 pub use label::{LabelError, LabelFile, Method};
 pub use load::{LoadError, load};
 pub use manifest::{Manifest, ManifestError};

@@ -1,0 +1,44 @@
+//! pg_probackup: `backup.control`, one backup each.
+//!
+//! Lines of `key = value`; times in quotes with an offset. Usable are OK and DONE.
+
+use super::{CatalogError, Catalogued, pairs, text, time, unquoted};
+use crate::backup::base::{BaseBackup, Source};
+use crate::wal::{Lsn, TimelineId};
+use std::collections::HashMap;
+
+pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogued, CatalogError> {
+    let fields: HashMap<&str, &str> = pairs(text(bytes)?)
+        .map(|pair| pair.map(|(key, value)| (key, unquoted(value))))
+        .collect::<Result<_, _>>()?;
+    let field = |name: &str| fields.get(name).copied().filter(|value| !value.is_empty());
+    let folder = || source.path.parent().and_then(|parent| parent.file_name()).unwrap_or_default();
+    let label = if label.is_empty() { folder().to_string_lossy().into_owned() } else { label.to_owned() };
+    let status = field("status").unwrap_or("UNKNOWN");
+    let lsn = |name: &str| field(name)?.parse::<Lsn>().ok().filter(|lsn| *lsn != Lsn::INVALID);
+    let timeline = field("timelineid").and_then(|text| text.parse().ok()).filter(|id| *id != 0);
+    let (Some(start), Some(timeline)) = (lsn("start-lsn"), timeline.map(TimelineId)) else {
+        let reason = format!("it has no start position (status {status})");
+        return Ok(Catalogued { skipped: vec![(label, reason)], ..Catalogued::default() });
+    };
+    let mut cautions = Vec::new();
+    if field("stream") == Some("true") {
+        cautions.push("it carries the WAL of the time of the backup in itself".to_owned());
+    }
+    cautions.extend(field("expire-time").map(|time| format!("pg_probackup keeps it until {time}")));
+    let usable = matches!(status, "OK" | "DONE");
+    let backup = BaseBackup {
+        label,
+        aliases: field("note").map(str::to_owned).into_iter().collect(),
+        stop_lsn: lsn("stop-lsn"),
+        from_standby: field("from-replica").map(|value| value == "true"),
+        version: field("server-version").and_then(|text| text.parse().ok()),
+        started: field("start-time").and_then(time),
+        finished: field("end-time").and_then(time),
+        depends_on: field("parent-backup-id").map(str::to_owned).into_iter().collect(),
+        unusable: (!usable).then(|| format!("pg_probackup gives its status as {status}")),
+        cautions,
+        ..BaseBackup::new(start, timeline, source)
+    };
+    Ok(Catalogued { backups: vec![backup], ..Catalogued::default() })
+}
