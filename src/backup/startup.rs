@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | with a label, from a primary | the label's checkpoint | its `BACKUP_END` record is replayed |
 //! | with a label, from a standby | the label's checkpoint | pg_control's minimum recovery point is reached |
-//! | no label, a copy of a stopped server or of a standby | pg_control's checkpoint | pg_control's minimum recovery point is reached |
+//! | no label, a copy of a stopped primary | pg_control's checkpoint | that checkpoint's record is replayed |
+//! | no label, a copy of a standby | pg_control's checkpoint | pg_control's minimum recovery point is reached |
 //! | no label, a copy of a running primary | pg_control's checkpoint | the WAL in its own pg_wal ends |
 //!
 //! PostgreSQL: `src/backend/access/transam/xlogrecovery.c` (`InitWalRecovery`, 15 to 19), `xlog.c` (`StartupXLOG`,
@@ -203,6 +204,20 @@ mod tests {
         let startup = backup.with_control(control).startup();
         let found = startup.map(|s| (s.end, s.min_recovery_point, s.target_timeline_start));
         assert_eq!(found, Ok((BackupEnd::Position(Lsn(0x170_0000)), Lsn(0x170_0000), TimelineId(2))));
+    }
+
+    /// A backup that pg_basebackup of 15 took from a standby; a server that recovered it logged "consistent recovery state
+    /// reached at 0/D028248".
+    #[test]
+    fn a_real_standbys_backup() {
+        let control = ControlFile::parse(include_bytes!("../../tests/data/backup/standby-15/pg_control"));
+        let label = LabelFile::parse(include_bytes!("../../tests/data/backup/standby-15/backup_label"));
+        let (Ok(control), Ok(label)) = (control, label) else { unreachable!() };
+        let source = Source { kind: SourceKind::DataDirectory, path: PathBuf::new() };
+        let startup = BaseBackup::from_label(&label, source).with_control(control).startup();
+        let found = startup.map(|s| (s.redo_lsn, s.end, s.min_recovery_point, s.end_record_required));
+        let consistent = Lsn(0xD02_8248);
+        assert_eq!(found, Ok((Lsn(0xD02_5A88), BackupEnd::Position(consistent), consistent, false)));
     }
 
     #[test]
