@@ -138,6 +138,29 @@ mod tests {
         assert_eq!(tree.children(TimelineId(2)), ids(&[4]));
     }
 
+    /// The files of a server of every version: 2 and 3 left 1, and 4 left 2.
+    #[test]
+    fn trees_that_servers_of_every_version_wrote() {
+        macro_rules! written {
+            ($($major:literal)*) => {
+                [$([
+                    include_str!(concat!("../../tests/data/backup/pg", $major, "/00000002.history")),
+                    include_str!(concat!("../../tests/data/backup/pg", $major, "/00000003.history")),
+                    include_str!(concat!("../../tests/data/backup/pg", $major, "/00000004.history")),
+                ]),*]
+            };
+        }
+        for [two, three, four] in written!("9.5" "9.6" "10" "11" "12" "13" "14" "15" "16" "17" "18" "19") {
+            let tree = Tree::new([history(2, two), history(3, three), history(4, four)], []);
+            let parents = [1, 2, 3, 4].map(|id| tree.parent(TimelineId(id)).map(|p| p.entry.parent.0));
+            assert_eq!(parents, [None, Some(1), Some(1), Some(2)]);
+            assert_eq!(tree.agrees_with_parent(TimelineId(4)), Some(true));
+            assert_eq!(tree.without_file(), []);
+            let switch = |id| tree.parent(TimelineId(id)).map(|parent| parent.entry.switch);
+            assert!(switch(2) < switch(3) && switch(2) < switch(4));
+        }
+    }
+
     #[test]
     fn a_copy_that_is_not_its_parents_is_seen() {
         let two = history(2, "1\t0/100\ta\n");
