@@ -1,12 +1,14 @@
 //! Objects fetched ahead of the reader: a few downloads under way, a bounded number of bytes waiting.
 //!
-//! The reader says in which order it will read ([`Window::plan`]) and then takes objects. One that is under way
-//! is waited for; one that was not begun is left to the reader, who fetches it himself, and is forgotten here. So a
-//! reader who leaves the order only loses the head start, and nothing waits for anything that nobody reads.
+//! The reader says in which order it will read ([`Window::plan`]) and then takes objects. Several threads read at
+//! once, each from a place of its own in the plan, so what is begun next is what stands closest behind any of the
+//! last places read. An object that is under way is waited for; one that was not begun is left to the reader, who
+//! fetches it himself. So a reader who leaves the order only loses the head start, and nothing waits for anything
+//! that nobody reads.
 
 use super::service::{Failure, Fetched, Request, Service, fetch};
 use object_store::path::Path as Key;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -27,16 +29,58 @@ pub(super) struct Window {
     arrived: Condvar,
 }
 
+/// Places in the plan that count as being read. More threads than this share them.
+const READERS_MAX: usize = 16;
+
+/// How far behind a reader an object may stand to be fetched for his sake.
+const REACH: usize = 8;
+
 #[derive(Default)]
 struct State {
     /// Counts plans: what was begun under an older one is dropped when it arrives.
     plan: u64,
-    queue: VecDeque<Request>,
-    /// Taken before they were begun.
-    passed: HashSet<Key>,
-    slots: HashMap<Key, Slot>,
+    order: Vec<Request>,
+    index: HashMap<Key, usize>,
+    /// By place in `order`: begun here, or fetched by a reader himself.
+    begun: Vec<bool>,
+    /// Everything before this place was begun.
+    floor: usize,
+    /// Places last read, one for each reader, the latest last.
+    readers: Vec<usize>,
+    slots: HashMap<usize, Slot>,
     in_flight: usize,
     held_bytes: u64,
+}
+
+impl State {
+    fn of(plan: u64, order: Vec<Request>) -> Self {
+        let index = order.iter().enumerate().map(|(place, request)| (request.key.clone(), place)).collect();
+        Self { plan, begun: vec![false; order.len()], index, order, ..Self::default() }
+    }
+
+    /// Notes that a reader came to `place`.
+    fn note_reader(&mut self, place: usize) {
+        let behind = |reader: &usize| *reader < place && place - *reader <= REACH;
+        if let Some(same) = self.readers.iter().position(behind) {
+            self.readers.remove(same);
+        } else if self.readers.len() == READERS_MAX {
+            self.readers.remove(0);
+        }
+        self.readers.push(place);
+    }
+
+    /// The place to fetch next: the closest behind any reader, else the first that is left.
+    fn next(&mut self) -> Option<usize> {
+        while self.begun.get(self.floor) == Some(&true) {
+            self.floor += 1;
+        }
+        let waiting = |reader: &usize| {
+            let reach = self.begun.iter().enumerate().skip(reader + 1).take(REACH);
+            reach.filter(|(_, begun)| !**begun).map(|(place, _)| (place - reader, place)).next()
+        };
+        let closest = self.readers.iter().filter_map(waiting).min().map(|(_, place)| place);
+        closest.or((self.floor < self.order.len()).then_some(self.floor))
+    }
 }
 
 /// An object that was begun.
@@ -58,11 +102,8 @@ impl Window {
     /// Forgets what was planned and fetches `requests` ahead from now on.
     pub(super) fn plan(self: &Arc<Self>, requests: impl Iterator<Item = Request>) {
         let mut state = self.state();
-        *state = State {
-            plan: state.plan + 1,
-            queue: requests.filter(|request| request.size <= OBJECT_BYTES_MAX).collect(),
-            ..State::default()
-        };
+        let order = requests.filter(|request| request.size <= OBJECT_BYTES_MAX).collect();
+        *state = State::of(state.plan + 1, order);
         self.arrived.notify_all();
         self.begin_more(&mut state);
     }
@@ -70,55 +111,46 @@ impl Window {
     /// The object, if it was begun; `None` if the caller has to fetch it.
     pub(super) fn take(self: &Arc<Self>, key: &Key) -> Option<Fetched> {
         let mut state = self.state();
-        loop {
-            match state.slots.get(key) {
-                None => {
-                    if !state.queue.is_empty() {
-                        state.passed.insert(key.clone());
-                    }
-                    return None;
-                }
-                Some(Slot { fetched: None, .. }) => {
-                    state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
-                Some(Slot { fetched: Some(_), .. }) => break,
-            }
+        let plan = state.plan;
+        let place = *state.index.get(key)?;
+        state.note_reader(place);
+        let is_begun = state.begun.get_mut(place).is_some_and(|begun| std::mem::replace(begun, true));
+        while is_begun
+            && state.plan == plan
+            && state.slots.get(&place).is_some_and(|slot| slot.fetched.is_none())
+        {
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let slot = state.slots.remove(key)?;
-        state.held_bytes -= slot.bytes;
+        let slot = if state.plan == plan { state.slots.remove(&place) } else { None };
+        state.held_bytes -= slot.as_ref().map_or(0, |slot| slot.bytes);
         self.begin_more(&mut state);
-        slot.fetched
+        slot?.fetched
     }
 
     /// Begins downloads while there is room.
     fn begin_more(self: &Arc<Self>, state: &mut State) {
         while state.in_flight < IN_FLIGHT {
-            let Some(next) = state.queue.front() else { return };
-            if state.held_bytes > 0 && state.held_bytes + next.size > AHEAD_BYTES {
+            let Some(place) = state.next() else { return };
+            let Some(request) = state.order.get(place).cloned() else { return };
+            if state.held_bytes > 0 && state.held_bytes + request.size > AHEAD_BYTES {
                 return;
             }
-            let Some(request) = state.queue.pop_front() else { return };
-            if state.passed.remove(&request.key) || state.slots.contains_key(&request.key) {
-                continue;
-            }
+            state.begun[place] = true;
             state.in_flight += 1;
             state.held_bytes += request.size;
-            state.slots.insert(request.key.clone(), Slot { bytes: request.size, fetched: None });
-            let (window, plan, key) = (Arc::clone(self), state.plan, request.key.clone());
-            let landing = Landing { window, plan, key, has_landed: false };
+            state.slots.insert(place, Slot { bytes: request.size, fetched: None });
+            let landing = Landing { window: Arc::clone(self), plan: state.plan, place, has_landed: false };
             let backend = self.service.backend();
             self.service.spawn(async move { landing.land(fetch(backend, request).await) });
         }
     }
 
-    fn arrive(self: &Arc<Self>, plan: u64, key: &Key, fetched: Fetched) {
+    fn arrive(self: &Arc<Self>, plan: u64, place: usize, fetched: Fetched) {
         let mut state = self.state();
         if state.plan != plan {
             return;
         }
-        if let Some(slot) = state.slots.get_mut(key)
-            && slot.fetched.is_none()
-        {
+        if let Some(slot) = state.slots.get_mut(&place) {
             slot.fetched = Some(fetched);
             state.in_flight -= 1;
         }
@@ -131,14 +163,14 @@ impl Window {
 struct Landing {
     window: Arc<Window>,
     plan: u64,
-    key: Key,
+    place: usize,
     has_landed: bool,
 }
 
 impl Landing {
     fn land(mut self, fetched: Fetched) {
         self.has_landed = true;
-        self.window.arrive(self.plan, &self.key, fetched);
+        self.window.arrive(self.plan, self.place, fetched);
     }
 }
 
@@ -148,6 +180,6 @@ impl Drop for Landing {
             return;
         }
         let given_up = io::Error::other("the download was given up");
-        self.window.arrive(self.plan, &self.key, Err(Failure::Failed(given_up)));
+        self.window.arrive(self.plan, self.place, Err(Failure::Failed(given_up)));
     }
 }
