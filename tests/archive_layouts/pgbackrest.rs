@@ -1,0 +1,139 @@
+//! Repositories that pgBackRest itself wrote, with each of its compressions and encrypted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use walproof::archive::directory::Directory;
+use walproof::archive::{Archive, BackupKind, Layout, LayoutChoice, ReadError, Scratch};
+
+use crate::original::{Original, contents, in_store};
+use crate::support::{account, tools};
+
+const PASSPHRASE: &str = "correct horse = battery staple";
+
+/// A configuration of its own for each repository.
+fn configure(original: &Original, name: &str, options: &str) -> PathBuf {
+    let repository = original.path(name);
+    account::create_directory(&repository, 0o755);
+    let data = original.server.data();
+    let text = format!(
+        "[global]\nrepo1-path={}\nlog-level-file=off\nlock-path={}\nspool-path={}\n{options}\n\
+         [main]\npg1-path={}\npg1-socket-path={}\npg1-user=postgres\n",
+        repository.display(),
+        repository.join("lock").display(),
+        repository.join("spool").display(),
+        data.display(),
+        data.parent().unwrap().display(),
+    );
+    let file = original.path(&format!("{name}.conf"));
+    fs::write(&file, text).unwrap();
+    file
+}
+
+fn pgbackrest(configuration: &Path, arguments: &[&str]) {
+    let mut command = account::command(Path::new("/usr/bin/pgbackrest"));
+    command.arg(format!("--config={}", configuration.display()));
+    command.arg("--stanza=main").args(arguments);
+    tools::run(&mut command);
+}
+
+#[test]
+fn repositories_of_every_compression_hold_the_same_wal() {
+    let original = Original::start();
+    original.work();
+    for (name, options) in [
+        ("none", "compress-type=none"),
+        ("gz", "compress-type=gz"),
+        ("lz4", "compress-type=lz4"),
+        ("zst", "compress-type=zst"),
+        ("bz2", "compress-type=bz2"),
+    ] {
+        let configuration = configure(&original, name, options);
+        pgbackrest(&configuration, &["stanza-create"]);
+        for file in original.files() {
+            pgbackrest(&configuration, &["archive-push", file.to_str().unwrap()]);
+        }
+        original.expect_same(&original.path(name), Layout::PgBackRest);
+    }
+    wrong_sha1_is_told(&original.path("zst"));
+}
+
+/// A segment whose content is not what its name says, though it decompresses well.
+fn wrong_sha1_is_told(repository: &Path) {
+    let archive = Archive::open(repository.to_str().unwrap(), LayoutChoice::Auto).unwrap();
+    let inventory = archive.inventory().unwrap();
+    let victim = inventory.entries.iter().find(|entry| entry.stored_name().contains(".zst")).unwrap();
+    let path = repository.join(&victim.object.path);
+    let mut plain = zstd::decode_all(fs::File::open(&path).unwrap()).unwrap();
+    plain[100_000] ^= 1;
+    fs::write(&path, zstd::encode_all(plain.as_slice(), 3).unwrap()).unwrap();
+    let inventory = archive.inventory().unwrap();
+    let victim = inventory.entries.iter().find(|entry| entry.name == victim.name).unwrap();
+    let read = archive.read(victim, &mut Scratch::default(), &mut |_| std::ops::ControlFlow::Continue(()));
+    assert!(matches!(read, Err(ReadError::Checksum { .. })), "{read:?}");
+}
+
+#[test]
+fn the_server_archives_and_a_backup_is_listed() {
+    let original = Original::start();
+    let configuration = configure(&original, "live", "compress-type=lz4");
+    pgbackrest(&configuration, &["stanza-create"]);
+    let push = format!("pgbackrest --config={} --stanza=main archive-push %p", configuration.display());
+    original.archive_also_by(&push);
+    original.server.archive_everything();
+    pgbackrest(&configuration, &["backup", "--type=full", "--start-fast"]);
+    original.work();
+    let repository = original.path("live");
+    let archive = Archive::open(repository.to_str().unwrap(), LayoutChoice::Auto).unwrap();
+    let inventory = archive.inventory().unwrap();
+    assert_eq!(inventory.groups, ["15-1"]);
+    let kinds: Vec<BackupKind> = inventory.backups.iter().map(|backup| backup.kind).collect();
+    assert_eq!(kinds, [BackupKind::PgBackRestInfo]);
+    let info = archive.read_object(&inventory.backups[0].object, 1 << 20).unwrap();
+    assert!(String::from_utf8(info).unwrap().contains("\"backup-type\":\"full\""));
+    // Segments from before the stanza's first push are in the plain archive alone.
+    let (found, expected) = (contents(&archive), original.contents());
+    assert!(found.len() > 3);
+    assert!(found.iter().all(|(name, bytes)| expected.get(name) == Some(bytes)));
+    assert!(found.keys().any(|name| name.contains(".backup")));
+}
+
+#[test]
+fn an_encrypted_repository_opens_with_its_passphrase_alone() {
+    let original = Original::start();
+    original.work();
+    let options = format!("compress-type=zst\nrepo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass={PASSPHRASE}");
+    let configuration = configure(&original, "secret", &options);
+    pgbackrest(&configuration, &["stanza-create"]);
+    for file in original.files() {
+        pgbackrest(&configuration, &["archive-push", file.to_str().unwrap()]);
+    }
+    pgbackrest(&configuration, &["backup", "--type=full", "--no-online", "--force"]);
+    let repository = original.path("secret");
+    let store = || Directory::open(&repository).unwrap();
+    let archive = in_store(store(), &["another", PASSPHRASE]).unwrap();
+    let info = archive.read_object(&archive.inventory().unwrap().backups[0].object, 1 << 20).unwrap();
+    assert!(info.starts_with(b"["));
+    original.expect_same_contents(archive, Layout::PgBackRest);
+
+    for passphrases in [&[][..], &["wrong"]] {
+        let closed = in_store(store(), passphrases).unwrap();
+        let inventory = closed.inventory().unwrap();
+        for entry in &inventory.entries {
+            let read = closed.read(entry, &mut Scratch::default(), &mut |_| panic!("no byte is known"));
+            let text = read.unwrap_err().to_string();
+            assert!(text.contains("encrypted") && text.contains("PGBACKREST_REPO1_CIPHER_PASS"), "{text}");
+            assert!(!text.contains(PASSPHRASE), "{text}");
+        }
+    }
+    // The program itself takes it from the environment, or from the configuration.
+    for (variable, value) in
+        [("PGBACKREST_REPO1_CIPHER_PASS", PASSPHRASE), ("PGBACKREST_CONFIG", configuration.to_str().unwrap())]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_walproof"));
+        command.arg("verify").arg(&repository).args(["--format", "json"]).env(variable, value);
+        let output = tools::run(&mut command);
+        assert!(String::from_utf8(output.stdout).unwrap().contains("\"verdict\""));
+    }
+}
