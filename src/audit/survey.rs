@@ -39,11 +39,7 @@ pub fn survey(
     options: &Options,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Survey, AuditError> {
-    let mut outlooks: BTreeMap<TimelineId, Outlook> = BTreeMap::new();
-    for timeline in plan.entries.iter().filter_map(|entry| timeline_of(entry.name)) {
-        let outlook = || Outlook { owners: plan.owners(timeline), forks: plan.forks(timeline) };
-        outlooks.entry(timeline).or_insert_with(outlook);
-    }
+    let outlooks = outlooks(plan);
     let files_total = plan.entries.len() as u64;
     let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let mut survey = Survey::default();
@@ -72,6 +68,25 @@ pub fn survey(
     Ok(survey)
 }
 
+/// Each file of `plan` with what is known of it before it is read.
+pub fn expectations<'a>(
+    plan: &'a Plan,
+    options: &'a Options,
+) -> impl Iterator<Item = (&'a Entry, Expectation)> {
+    let outlooks = outlooks(plan);
+    let each = move |(index, entry)| (entry, expectation(plan, index, entry, &outlooks, options));
+    plan.entries.iter().enumerate().map(each)
+}
+
+fn outlooks(plan: &Plan) -> BTreeMap<TimelineId, Outlook> {
+    let mut outlooks: BTreeMap<TimelineId, Outlook> = BTreeMap::new();
+    for timeline in plan.entries.iter().filter_map(|entry| timeline_of(entry.name)) {
+        let outlook = || Outlook { owners: plan.owners(timeline), forks: plan.forks(timeline) };
+        outlooks.entry(timeline).or_insert_with(outlook);
+    }
+    outlooks
+}
+
 fn timeline_of(name: WalFileName) -> Option<TimelineId> {
     match name {
         WalFileName::Segment(name) | WalFileName::Partial(name) => Some(name.timeline),
@@ -93,6 +108,7 @@ fn expectation(
     Expectation {
         owners: outlook.map_or_else(|| Owners::unknown(TimelineId(0)), |outlook| outlook.owners.clone()),
         digests: outlook.map(|outlook| outlook.forks.iter().copied().collect()).unwrap_or_default(),
+        records_from: None,
         digest_all: has_copies,
         detail: options.detail,
     }

@@ -97,6 +97,32 @@ impl Range {
         })
     }
 
+    /// The range of one segment with all that a neighbour needs, and neither wounds nor events.
+    pub fn edge_of(facts: &SegmentFacts, owners: Owners) -> Option<Self> {
+        let identity = facts.identity?;
+        let walked = &facts.walked;
+        let runs = walked.runs.iter().zip(&facts.transactions);
+        Some(Self {
+            format: identity.format,
+            first: facts.name,
+            last: facts.name,
+            start: facts.start,
+            end: facts.end(),
+            head: walked.head.clone(),
+            starts_with_overwrite: walked.starts_with_overwrite,
+            runs: runs
+                .map(|(run, transactions)| CountedRun { run: *run, transactions: *transactions })
+                .collect(),
+            tail: walked.tail.clone(),
+            ending: walked.ending,
+            ends_unbroken: walked.ends_unbroken,
+            wounds: Vec::new(),
+            overwrites: walked.overwrites.clone(),
+            events: Vec::new(),
+            owners,
+        })
+    }
+
     /// Whether the WAL reaches the last segment's end, so that the next one can go on with it.
     pub fn reaches_end(&self) -> bool {
         matches!(self.ending, Ending::Full | Ending::Switch { .. })

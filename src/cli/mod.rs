@@ -4,6 +4,7 @@ mod common;
 mod getopt;
 pub mod pg_archivecleanup;
 mod pg_log;
+mod resolve;
 mod verify;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -47,6 +48,8 @@ struct Cli {
 enum Command {
     /// Read every byte of an archive and say what in it can no longer be recovered
     Verify(verify::VerifyArgs),
+    /// Say where recovery to a target will stop, whether it can, and from which backup
+    Resolve(Box<resolve::ResolveArgs>),
     /// Remove old segments as PostgreSQL's program of that name does
     #[command(name = "pg_archivecleanup", disable_help_flag = true)]
     PgArchivecleanup {
@@ -77,6 +80,7 @@ pub fn run(args: &[OsString]) -> u8 {
         }
     };
     match cli.command {
+        Command::Resolve(args) => common::conclude(resolve::run(&args)).code(),
         Command::Verify(args) => common::conclude(verify::run(&args)).code(),
         // Taken by name before the options are read.
         Command::PgArchivecleanup { .. } => Status::Usage.code(),

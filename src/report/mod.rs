@@ -1,6 +1,7 @@
 //! The same answer as text for people and as JSON for scripts. Nothing is computed here.
 
 pub mod json;
+pub mod resolve;
 pub mod text;
 pub mod verify;
 

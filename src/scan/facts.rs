@@ -58,6 +58,8 @@ pub struct SegmentFacts {
     pub transactions: Vec<Transactions>,
     /// Events, in LSN order.
     pub events: Vec<Event>,
+    /// Start and end of each record, where that was asked for.
+    pub records: Vec<(Lsn, Lsn)>,
     /// CRC-32C over the bytes from the segment's start to a position that was asked for.
     pub digests: Vec<(Lsn, u32)>,
 }

@@ -31,6 +31,8 @@ pub struct Expectation {
     pub owners: Owners,
     /// Positions up to which a digest of its bytes is wanted: fork points inside it.
     pub digests: Vec<Lsn>,
+    /// The place of every record that starts here or later is wanted.
+    pub records_from: Option<Lsn>,
     /// A digest of all bytes is wanted too, to compare copies.
     pub digest_all: bool,
     /// What to keep.
@@ -139,7 +141,7 @@ impl<'a> Scan<'a> {
             timeline: self.name.timeline,
             owners: self.expectation.owners.clone(),
         };
-        let collector = Collector::new(identity.format.major, self.expectation.detail);
+        let collector = Collector::new(identity.format.major, self.expectation);
         self.digests = Digests::new(start, identity.format.segment_size.bytes(), self.expectation);
         self.walk = Some((identity, Walk::new(setup, collector)));
     }
@@ -181,6 +183,7 @@ impl<'a> Scan<'a> {
             walked: Walked::default(),
             transactions: Vec::new(),
             events: Vec::new(),
+            records: Vec::new(),
             digests: self.digests.done,
         };
         let Some((identity, walk)) = self.walk else {
@@ -203,6 +206,7 @@ impl<'a> Scan<'a> {
         facts.walked = walked;
         facts.transactions = collector.transactions;
         facts.events = collector.events;
+        facts.records = collector.records;
         facts
     }
 }
@@ -230,11 +234,21 @@ struct Collector {
     detail: Detail,
     transactions: Vec<Transactions>,
     events: Vec<Event>,
+    /// From where on every record's place is kept; [`Lsn::MAX`] for none.
+    records_from: Lsn,
+    records: Vec<(Lsn, Lsn)>,
 }
 
 impl Collector {
-    fn new(major: Major, detail: Detail) -> Self {
-        Self { major, detail, transactions: Vec::new(), events: Vec::new() }
+    fn new(major: Major, expectation: &Expectation) -> Self {
+        Self {
+            major,
+            detail: expectation.detail,
+            transactions: Vec::new(),
+            events: Vec::new(),
+            records_from: expectation.records_from.unwrap_or(Lsn::MAX),
+            records: Vec::new(),
+        }
     }
 
     fn transaction(&mut self, record: &Record<'_>) {
@@ -258,6 +272,9 @@ impl Sink for Collector {
     #[expect(clippy::inline_always, reason = "two comparisons for nearly every record")]
     #[inline(always)]
     fn record(&mut self, record: &Record<'_>) {
+        if record.lsn >= self.records_from {
+            self.records.push((record.lsn, record.end));
+        }
         match record.header.resource_manager() {
             ResourceManager::TRANSACTION => self.transaction(record),
             ResourceManager::XLOG => {

@@ -1,0 +1,458 @@
+//! `walproof resolve`.
+
+use super::Status;
+use super::common::{self, CommandError, CommonArgs, Format};
+use crate::archive::{Archive, Layout};
+use crate::audit::{self, Options, Plan};
+use crate::backup::{self, BaseBackup};
+use crate::clock::{Clock, TimeError};
+use crate::recovery::judge::{JudgeError, read_xid};
+use crate::recovery::resolve::{Problem, ProblemCode, Resolution, resolve};
+use crate::recovery::{
+    Action, Conf, Library, RecoverySettings, Request, Target, TargetSetting, Wanted, settings,
+};
+use crate::report::json::Document;
+use crate::report::resolve::{
+    Context, ResolveAnswer, TargetAnswer, answer, new_timeline, render, unanswerable,
+};
+use crate::scan::Detail;
+use crate::timeline::TimelineTarget;
+use crate::wal::{Lsn, Major};
+use clap::Args;
+use indexmap::IndexMap;
+use std::path::PathBuf;
+
+/// What `resolve` takes.
+#[derive(Debug, Args)]
+pub(super) struct ResolveArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Stop just before the target (recovery_target_inclusive = off)
+    #[arg(long)]
+    exclusive: bool,
+    /// latest, current or a timeline id (default: what the server's version defaults to)
+    #[arg(long, visible_alias = "target-tli", value_name = "TIMELINE")]
+    target_timeline: Option<String>,
+    /// For the settings: promote, pause or shutdown
+    #[arg(long, value_name = "ACTION", default_value = "promote", value_parser = action)]
+    target_action: Action,
+    /// Use this backup: its label, path or start LSN
+    #[arg(long, value_name = "LABEL")]
+    backup_label: Option<String>,
+    /// The version of the server that will recover (default: that of the WAL)
+    #[arg(long, value_name = "MAJOR")]
+    postgres: Option<Major>,
+    /// Write the recovery settings into this directory
+    #[arg(long, value_name = "DIR")]
+    settings: Option<PathBuf>,
+    /// Overwrite settings that are there
+    #[arg(long, requires = "settings")]
+    force: bool,
+    /// How the server will get a WAL file, for the settings
+    #[arg(long, value_name = "CMD")]
+    restore_command: Option<String>,
+}
+
+/// The target, one at most.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct TargetArgs {
+    /// To just before the first commit later than this time
+    #[arg(long, value_name = "TIME")]
+    target_time: Option<String>,
+    /// To just after this transaction
+    #[arg(long, value_name = "XID", allow_negative_numbers = true)]
+    target_xid: Option<String>,
+    /// To the first record that starts at this position or later
+    #[arg(long, value_name = "LSN")]
+    target_lsn: Option<Lsn>,
+    /// To this restore point
+    #[arg(long, value_name = "NAME")]
+    target_name: Option<String>,
+    /// As early as the backup allows
+    #[arg(long)]
+    target_immediate: bool,
+    /// To the end of the archive (the default)
+    #[arg(long)]
+    target_latest: bool,
+    /// As this recovery.conf or postgresql(.auto).conf says
+    #[arg(long, value_name = "FILE")]
+    from_conf: Option<PathBuf>,
+}
+
+fn action(text: &str) -> Result<Action, String> {
+    text.parse().map_err(|()| format!("\"{text}\" is not promote, pause or shutdown"))
+}
+
+/// What is asked, read for one version.
+struct Question {
+    target: Target,
+    shown: TargetAnswer,
+    inclusive: bool,
+    timeline: TimelineTarget,
+    timeline_text: String,
+    restore_command: Option<String>,
+}
+
+/// Why there is no question to answer.
+enum Unasked {
+    /// The answer is no, whatever the archive holds.
+    No(Box<(TargetAnswer, Problem, Option<String>)>),
+    /// The command cannot be run.
+    Error(CommandError),
+}
+
+impl From<CommandError> for Unasked {
+    fn from(error: CommandError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
+    let common = &args.common;
+    common.set_up()?;
+    let clock = common.clock()?;
+    // What can be wrong with the question is said before hours of reading.
+    if let Some(major) = args.postgres {
+        match question(args, major, &clock) {
+            Err(Unasked::Error(error)) => return Err(error),
+            Ok(_) | Err(Unasked::No(..)) => {}
+        }
+    }
+    let archive = common.open()?;
+    let options = Options { clock: clock.clone(), detail: Detail::Events, ..Options::default() };
+    let plan = audit::plan(&archive, &options)?;
+    let backups = backups(common, &archive, &plan)?;
+    let bar = common.bar();
+    let library = Library::read(&archive, &plan, &options, &|progress| common::show(&bar, progress));
+    bar.finish_and_clear();
+    let library = library?.ok_or_else(|| audit::AuditError::NoWal(archive.location().to_owned()))?;
+    let major = args.postgres.unwrap_or(library.major);
+    let question = match question(args, major, &clock) {
+        Ok(question) => question,
+        Err(Unasked::Error(error)) => return Err(error),
+        Err(Unasked::No(no)) => {
+            let (shown, problem, message) = *no;
+            let context =
+                context(shown, None, major, args.target_timeline.clone().unwrap_or_default(), &clock);
+            let answer = unanswerable(context, &problem, message);
+            give(args, &archive, &answer, None)?;
+            return Ok(Status::Bad);
+        }
+    };
+    let only = chosen_backup(args, &backups)?;
+    let request = Request {
+        target: &question.target,
+        inclusive: question.inclusive,
+        timeline: question.timeline,
+        major,
+        clock: &clock,
+    };
+    let resolution = resolve(&library, &backups, only, &request)?;
+    let answer = compose(args, &archive, &library, &backups, &resolution, &question, &request)?;
+    give(args, &archive, &answer, new_timeline(&library, &answer))?;
+    if let (Some(directory), true) = (&args.settings, answer.is_feasible()) {
+        write_settings(args, directory, &question, major, &archive)?;
+    }
+    Ok(if answer.is_feasible() { Status::Good } else { Status::Bad })
+}
+
+/// Backups given and backups found, put together.
+pub(super) fn backups(
+    common: &CommonArgs,
+    archive: &Archive,
+    plan: &Plan,
+) -> Result<Vec<BaseBackup>, CommandError> {
+    let mut all = Vec::new();
+    for path in &common.backup {
+        let loaded = backup::load(path).map_err(|error| CommandError::Failed(error.to_string()))?;
+        all.extend(loaded);
+    }
+    let found = backup::discover(archive, &plan.inventory);
+    for problem in &found.problems {
+        if problem.kind == backup::ProblemKind::Unread {
+            return Err(CommandError::Failed(format!("{}: {}", problem.path.display(), problem.message)));
+        }
+        tracing::warn!("{}: {}", problem.path.display(), problem.message);
+    }
+    all.extend(found.backups);
+    Ok(backup::merge(all))
+}
+
+fn chosen_backup(args: &ResolveArgs, backups: &[BaseBackup]) -> Result<Option<usize>, CommandError> {
+    let Some(name) = &args.backup_label else { return Ok(None) };
+    let named: Vec<usize> =
+        (0..backups.len()).filter(|i| backups.get(*i).is_some_and(|b| b.is_called(name))).collect();
+    match named.as_slice() {
+        [one] => Ok(Some(*one)),
+        [] => {
+            let known: Vec<&str> = backups.iter().map(|backup| backup.label.as_str()).collect();
+            Err(CommandError::Usage(format!(
+                "no backup is called \"{name}\"; known are: {}",
+                known.join(", ")
+            )))
+        }
+        several => Err(CommandError::Usage(format!(
+            "{} backups are called \"{name}\": give the start LSN of the one you mean",
+            several.len()
+        ))),
+    }
+}
+
+fn context<'a>(
+    target: TargetAnswer,
+    wanted: Option<&'a Target>,
+    major: Major,
+    timeline: String,
+    clock: &'a Clock,
+) -> Context<'a> {
+    Context { target, wanted, major, timeline, clock, settings: IndexMap::new(), files: IndexMap::new() }
+}
+
+/// Reads the target and the timeline as a server of version `major` would.
+fn question(args: &ResolveArgs, major: Major, clock: &Clock) -> Result<Question, Unasked> {
+    let given = &args.target;
+    if let Some(path) = &given.from_conf {
+        return from_conf(args, path, major, clock);
+    }
+    let usage = |message: String| Unasked::Error(CommandError::Usage(message));
+    let text = args.target_timeline.as_deref();
+    let timeline = match text {
+        Some(text) => TimelineTarget::parse(text, major).map_err(|error| usage(error.to_string()))?,
+        None => TimelineTarget::default_for(major),
+    };
+    let setting = if let Some(time) = &given.target_time {
+        Some(TargetSetting::Time(time.clone()))
+    } else if let Some(xid) = &given.target_xid {
+        let parsed = read_xid(xid, major);
+        let bad = || usage(format!("\"{xid}\" is not a transaction id that PostgreSQL {major} takes"));
+        Some(TargetSetting::Xid(
+            parsed.filter(|_| xid.contains(|c: char| c.is_ascii_digit())).ok_or_else(bad)?,
+        ))
+    } else if let Some(lsn) = given.target_lsn {
+        Some(TargetSetting::Lsn(lsn))
+    } else if let Some(name) = &given.target_name {
+        Some(TargetSetting::Name(name.clone()))
+    } else {
+        given.target_immediate.then_some(TargetSetting::Immediate)
+    };
+    let raw = given.target_time.clone().or_else(|| given.target_xid.clone());
+    let (target, shown) = read_target(setting.as_ref(), raw, !args.exclusive, major, clock)?;
+    Ok(Question {
+        target,
+        shown,
+        inclusive: !args.exclusive,
+        timeline,
+        timeline_text: requested(text, timeline),
+        restore_command: args.restore_command.clone(),
+    })
+}
+
+fn requested(text: Option<&str>, timeline: TimelineTarget) -> String {
+    match (text, timeline) {
+        (Some(text), _) => text.to_owned(),
+        (None, TimelineTarget::Latest) => "latest".to_owned(),
+        (None, TimelineTarget::Current) => "current".to_owned(),
+        (None, TimelineTarget::Number(id)) => id.to_string(),
+    }
+}
+
+/// The target that a server would go for, and how it was read.
+fn read_target(
+    setting: Option<&TargetSetting>,
+    raw: Option<String>,
+    inclusive: bool,
+    major: Major,
+    clock: &Clock,
+) -> Result<(Target, TargetAnswer), Unasked> {
+    let shown = |kind, value: Option<String>, read_as| TargetAnswer { kind, value, inclusive, read_as };
+    Ok(match setting {
+        None => (Target::Latest, shown("latest", None, None)),
+        Some(TargetSetting::Immediate) => (Target::Immediate, shown("immediate", None, None)),
+        Some(TargetSetting::Name(name)) => {
+            (Target::Name(name.clone()), shown("name", Some(name.clone()), None))
+        }
+        Some(TargetSetting::Lsn(_)) if major < Major::V10 => {
+            let message = format!("PostgreSQL {major} has no recovery_target_lsn: it came with 10");
+            return Err(Unasked::Error(CommandError::Usage(message)));
+        }
+        Some(TargetSetting::Lsn(lsn)) => (Target::Lsn(*lsn), shown("lsn", Some(lsn.to_string()), None)),
+        Some(TargetSetting::Xid(xid)) => {
+            let raw = raw.unwrap_or_else(|| xid.to_string());
+            let read_as = (raw != xid.to_string())
+                .then(|| format!("read as transaction {xid}, as PostgreSQL {major} reads it"));
+            (Target::Xid(*xid), shown("xid", Some(raw), read_as))
+        }
+        Some(TargetSetting::Time(text)) => match clock.read(text) {
+            Ok(reading) => {
+                (Target::Time(reading.time), shown("time", Some(text.clone()), Some(reading.read_as)))
+            }
+            Err(error) => return Err(bad_time(shown("time", Some(text.clone()), None), &error)),
+        },
+    })
+}
+
+fn bad_time(shown: TargetAnswer, error: &TimeError) -> Unasked {
+    if error.is_ambiguous() {
+        let problem = Problem { code: ProblemCode::AmbiguousTime, message: error.to_string() };
+        return Unasked::No(Box::new((shown, problem, None)));
+    }
+    Unasked::Error(CommandError::Usage(error.to_string()))
+}
+
+/// The target of a configuration file, judged as the version does.
+fn from_conf(
+    args: &ResolveArgs,
+    path: &std::path::Path,
+    major: Major,
+    clock: &Clock,
+) -> Result<Question, Unasked> {
+    let failed = |message: String| Unasked::Error(CommandError::Failed(message));
+    let usage =
+        |message: String| Unasked::Error(CommandError::Usage(format!("{}: {message}", path.display())));
+    let bytes =
+        std::fs::read(path).map_err(|error| failed(format!("cannot read {}: {error}", path.display())))?;
+    let conf = Conf::parse(&bytes).map_err(|error| usage(error.to_string()))?;
+    let judged = match RecoverySettings::judge(&conf, major) {
+        Ok(judged) => judged,
+        Err(error @ JudgeError::MultipleTargets { .. }) => {
+            let shown = TargetAnswer { kind: "latest", value: None, inclusive: true, read_as: None };
+            let (JudgeError::MultipleTargets { first, second }
+            | JudgeError::Value { name: first, value: second }) = &error
+            else {
+                return Err(usage(error.to_string()));
+            };
+            let message = format!(
+                "{} sets {first} and {second}: PostgreSQL {major} takes one target only",
+                path.display()
+            );
+            let problem = Problem { code: ProblemCode::MultipleTargets, message };
+            return Err(Unasked::No(Box::new((shown, problem, Some(error.to_string())))));
+        }
+        Err(error) => return Err(usage(error.to_string())),
+    };
+    let zone =
+        judged.timezone.as_deref().map(Clock::new).transpose().map_err(|error| usage(error.to_string()))?;
+    let clock = zone.as_ref().unwrap_or(clock);
+    let (target, shown) = read_target(judged.target.as_ref(), None, judged.inclusive, major, clock)?;
+    // What is said on the command line counts more than the file.
+    let (timeline, text) = match &args.target_timeline {
+        Some(text) => (
+            TimelineTarget::parse(text, major).map_err(|error| usage(error.to_string()))?,
+            Some(text.clone()),
+        ),
+        None => (judged.timeline, judged.timeline_text),
+    };
+    Ok(Question {
+        target,
+        shown,
+        inclusive: judged.inclusive && !args.exclusive,
+        timeline,
+        timeline_text: requested(text.as_deref(), timeline),
+        restore_command: args.restore_command.clone().or(judged.restore_command),
+    })
+}
+
+/// The settings that tell a server to do this.
+fn recovery_settings(
+    args: &ResolveArgs,
+    question: &Question,
+    major: Major,
+    archive: &Archive,
+) -> Result<IndexMap<String, String>, CommandError> {
+    let target = match &question.target {
+        Target::Latest => None,
+        Target::Immediate => Some(TargetSetting::Immediate),
+        Target::Name(name) => Some(TargetSetting::Name(name.clone())),
+        Target::Lsn(lsn) => Some(TargetSetting::Lsn(*lsn)),
+        Target::Xid(xid) => Some(TargetSetting::Xid(*xid)),
+        // With its offset: the server's own zone must not matter.
+        Target::Time(time) => Some(TargetSetting::Time(Clock::utc().server(*time))),
+    };
+    let restore_command = question.restore_command.clone().unwrap_or_else(|| restore_command(archive));
+    let wanted = Wanted {
+        target: target.as_ref(),
+        inclusive: question.inclusive,
+        timeline: question.timeline,
+        action: args.target_action,
+        restore_command: &restore_command,
+    };
+    settings::settings(&wanted, major).map_err(|error| CommandError::Usage(error.to_string()))
+}
+
+/// How a server gets a file out of this archive.
+fn restore_command(archive: &Archive) -> String {
+    match archive.layout() {
+        Layout::WalG => "wal-g wal-fetch %f %p".to_owned(),
+        _ => {
+            let location = std::path::absolute(archive.location());
+            settings::copy_command(&location.unwrap_or_else(|_| PathBuf::from(archive.location())))
+        }
+    }
+}
+
+fn compose(
+    args: &ResolveArgs,
+    archive: &Archive,
+    library: &Library<'_>,
+    backups: &[BaseBackup],
+    resolution: &Resolution<'_>,
+    question: &Question,
+    request: &Request<'_>,
+) -> Result<ResolveAnswer, CommandError> {
+    let mut context = context(
+        question.shown.clone(),
+        Some(&question.target),
+        request.major,
+        question.timeline_text.clone(),
+        request.clock,
+    );
+    context.settings = recovery_settings(args, question, request.major, archive)?;
+    context.files = settings::files(&context.settings, request.major);
+    let records = match &resolution.chosen {
+        Some((_, assessment)) => match &assessment.prediction.route {
+            Some(route) => route.count_records(library, assessment.prediction.applied_to)?,
+            None => 0,
+        },
+        None => 0,
+    };
+    Ok(answer(backups, resolution, context, records))
+}
+
+fn give(
+    args: &ResolveArgs,
+    archive: &Archive,
+    answer: &ResolveAnswer,
+    new_timeline: Option<crate::wal::TimelineId>,
+) -> Result<(), CommandError> {
+    match args.common.format {
+        Format::Text => {
+            common::answer(&render(answer, archive.location(), new_timeline, args.common.palette()))
+        }
+        Format::Json => {
+            let document = Document::new("resolve", archive.location(), answer);
+            common::answer(&document.render().map_err(|error| CommandError::Failed(error.to_string()))?)
+        }
+    }
+}
+
+fn write_settings(
+    args: &ResolveArgs,
+    directory: &std::path::Path,
+    question: &Question,
+    major: Major,
+    archive: &Archive,
+) -> Result<(), CommandError> {
+    let files = settings::files(&recovery_settings(args, question, major, archive)?, major);
+    settings::write(directory, &files, args.force)
+        .map_err(|error| CommandError::Failed(error.to_string()))?;
+    tracing::info!(
+        "wrote {} to {}",
+        files.keys().cloned().collect::<Vec<_>>().join(", "),
+        directory.display()
+    );
+    Ok(())
+}

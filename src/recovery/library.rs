@@ -1,0 +1,137 @@
+//! The files that a recovery would read, by the names under which it asks for them.
+
+use crate::archive::{Archive, Entry, Scratch, StoreError};
+use crate::audit::{Options, Plan, Progress, expectations};
+use crate::scan::{Expectation, FileFault, SegmentFacts, scan_segment};
+use crate::timeline::History;
+use crate::wal::{Lsn, Major, SegmentName, SegmentNumber, SegmentSize, SystemId, TimelineId, WalFileName};
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The facts of every segment of one cluster.
+#[derive(Debug)]
+pub struct Library<'a> {
+    archive: &'a Archive,
+    /// Listing and histories.
+    pub plan: &'a Plan,
+    /// The cluster: the newest in the archive.
+    pub system_id: SystemId,
+    /// Size of its segments.
+    pub segment_size: SegmentSize,
+    /// Its version (the newest).
+    pub major: Major,
+    files: BTreeMap<(TimelineId, SegmentNumber), Volume>,
+}
+
+/// One file.
+#[derive(Debug)]
+struct Volume {
+    facts: SegmentFacts,
+    entry: Entry,
+    expectation: Expectation,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl<'a> Library<'a> {
+    /// Reads every segment of `plan`. `None`: there is no WAL among them.
+    pub fn read(
+        archive: &'a Archive,
+        plan: &'a Plan,
+        options: &Options,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Option<Self>, StoreError> {
+        let entries: Vec<(&Entry, SegmentName, Expectation)> = expectations(plan, options)
+            .filter_map(|(entry, expectation)| match entry.name {
+                WalFileName::Segment(name) => Some((entry, name, expectation)),
+                _ => None,
+            })
+            .collect();
+        let files_total = entries.len() as u64;
+        let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let volumes = entries
+            .into_par_iter()
+            .map(|(entry, _, expectation)| {
+                let facts =
+                    SCRATCH.with_borrow_mut(|scratch| scan_segment(archive, entry, &expectation, scratch))?;
+                let bytes = bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
+                let files = files.fetch_add(1, Ordering::Relaxed) + 1;
+                progress(Progress { files, files_total, bytes });
+                Ok(Volume { facts, entry: entry.clone(), expectation })
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(Self::of(archive, plan, volumes))
+    }
+
+    fn of(archive: &'a Archive, plan: &'a Plan, volumes: Vec<Volume>) -> Option<Self> {
+        let mut clusters: BTreeMap<(Major, SystemId, SegmentSize), u64> = BTreeMap::new();
+        for identity in volumes.iter().filter_map(|volume| volume.facts.identity) {
+            let key = (identity.format.major, identity.system_id, identity.format.segment_size);
+            *clusters.entry(key).or_default() += 1;
+        }
+        // A damaged header can invent a cluster; it will not invent several files of it.
+        let several = clusters.iter().rev().find(|(_, count)| **count > 1);
+        let (major, system_id, segment_size) = *several.or_else(|| clusters.iter().next_back())?.0;
+        let mut files = BTreeMap::new();
+        for volume in volumes {
+            let Some(number) = volume.facts.name.number(segment_size) else { continue };
+            // Of several copies the first one is what a restore command finds.
+            files.entry((volume.facts.name.timeline, number)).or_insert(volume);
+        }
+        Some(Self { archive, plan, system_id, segment_size, major, files })
+    }
+
+    /// The facts of a file, if there is one under that name.
+    pub fn facts(&self, timeline: TimelineId, number: SegmentNumber) -> Option<&SegmentFacts> {
+        self.files.get(&(timeline, number)).map(|volume| &volume.facts)
+    }
+
+    /// All files, by timeline and number.
+    pub fn all(&self) -> impl Iterator<Item = (TimelineId, SegmentNumber, &SegmentFacts)> {
+        self.files.iter().map(|((timeline, number), volume)| (*timeline, *number, &volume.facts))
+    }
+
+    /// Name of a segment.
+    pub const fn name(&self, timeline: TimelineId, number: SegmentNumber) -> SegmentName {
+        SegmentName::new(timeline, number, self.segment_size)
+    }
+
+    /// Whether the history file of `timeline` can be had.
+    pub fn has_history(&self, timeline: TimelineId) -> bool {
+        self.plan.history_files.contains(&timeline)
+    }
+
+    /// The history as a server reads it: one without a file has no parents.
+    pub fn history(&self, timeline: TimelineId) -> History {
+        let known = self.plan.histories.get(&timeline).cloned();
+        known.unwrap_or_else(|| History::without_parents(timeline))
+    }
+
+    /// Whether the server takes the file for a segment at all: it refuses one of the wrong size.
+    pub fn wrong_size(&self, facts: &SegmentFacts) -> Option<u64> {
+        match facts.fault {
+            Some(FileFault::Truncated { .. } | FileFault::Empty | FileFault::TooLong { .. }) => {
+                Some(facts.bytes)
+            }
+            _ => None,
+        }
+    }
+
+    /// Start and end of every verified record in a file that starts at `from` or later, read again.
+    pub fn records(
+        &self,
+        timeline: TimelineId,
+        number: SegmentNumber,
+        from: Lsn,
+    ) -> Result<Vec<(Lsn, Lsn)>, StoreError> {
+        let Some(volume) = self.files.get(&(timeline, number)) else { return Ok(Vec::new()) };
+        let expectation = Expectation { records_from: Some(from), ..volume.expectation.clone() };
+        let facts = SCRATCH
+            .with_borrow_mut(|scratch| scan_segment(self.archive, &volume.entry, &expectation, scratch))?;
+        Ok(facts.records)
+    }
+}

@@ -1,0 +1,425 @@
+//! The one model of PostgreSQL's recovery: what a server of one version does with one backup, one target, one
+//! timeline and this archive.
+//!
+//! It follows the server step by step: find the timeline, read the backup's checkpoint, check that the backup is
+//! on the way to the timeline, replay record by record, note consistency, stop or run out of WAL. What the server
+//! would do is said even where nobody should let it.
+//!
+//! PostgreSQL: `InitWalRecovery`, `PerformWalRecovery`, `CheckRecoveryConsistency` in
+//! `src/backend/access/transam/xlogrecovery.c`, `StartupXLOG` in `xlog.c`, 9.5 to 19.
+
+use super::library::Library;
+use super::route::{End, Route, Violation, checkpoint_at};
+use super::target::{Position, Stop, Target, stops_at};
+use super::words;
+use crate::archive::StoreError;
+use crate::backup::{BackupEnd, BaseBackup, Startup};
+use crate::clock::Clock;
+use crate::scan::event::{Event, What};
+use crate::timeline::{History, TimelineTarget};
+use crate::wal::payload::xlog::CheckPoint;
+use crate::wal::{Lsn, Major, PgTime, TimelineId, Xid};
+
+/// What is asked of a server.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// Where to stop.
+    pub target: &'a Target,
+    /// `recovery_target_inclusive`.
+    pub inclusive: bool,
+    /// `recovery_target_timeline`.
+    pub timeline: TimelineTarget,
+    /// The server's version.
+    pub major: Major,
+    /// The server's zone, for its words.
+    pub clock: &'a Clock,
+}
+
+/// Why a server gives up before it replays anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The timeline asked for has no history file.
+    TimelineNotFound,
+    /// The backup's checkpoint is not where it should be: no file, or it holds something else there.
+    NoCheckpoint {
+        /// There is a file for it.
+        file: bool,
+    },
+    /// The backup is not on the way to the timeline.
+    NotDescendant,
+    /// Nothing is known of how the backup starts.
+    Backup,
+}
+
+/// The last commit or abort that was applied, as the log counts it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LastTransaction {
+    /// The transaction.
+    pub xid: Xid,
+    /// Its time.
+    pub time: PgTime,
+    /// Where its record starts.
+    pub lsn: Lsn,
+}
+
+/// What the server does.
+#[derive(Clone, Debug)]
+pub struct Prediction<'a> {
+    /// The timeline it follows, and its history.
+    pub history: Option<History>,
+    /// Why it does not begin.
+    pub refusal: Option<Refusal>,
+    /// Text after "FATAL:  "; `None`: it promotes.
+    pub fatal: Option<String>,
+    /// The files it reads, with nothing to stop it.
+    pub route: Option<Route<'a>>,
+    /// Where replay begins.
+    pub redo: Lsn,
+    /// "consistent recovery state reached at".
+    pub consistent: Option<Lsn>,
+    /// The record at which it stops.
+    pub stop: Option<Stop>,
+    /// Where the applied WAL ends.
+    pub applied_to: Lsn,
+    /// The last commit or abort applied.
+    pub last_transaction: Option<LastTransaction>,
+    /// Parents' WAL that it reads in place of their children's.
+    pub violations: Vec<Violation>,
+    /// The start checkpoint.
+    pub checkpoint: Option<CheckPoint>,
+}
+
+impl Prediction<'_> {
+    /// It dies before it replays anything.
+    fn refused(refusal: Refusal, history: Option<History>, message: String) -> Self {
+        Self {
+            history,
+            refusal: Some(refusal),
+            fatal: Some(message),
+            route: None,
+            redo: Lsn::INVALID,
+            consistent: None,
+            stop: None,
+            applied_to: Lsn::INVALID,
+            last_transaction: None,
+            violations: Vec::new(),
+            checkpoint: None,
+        }
+    }
+
+    /// The target stopped it (rather than the end of the WAL).
+    pub fn reached_target(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.position != Position::EndOfWal)
+    }
+
+    /// Where the new timeline begins, if it promotes.
+    pub fn switch_point(&self) -> Option<Lsn> {
+        self.fatal.is_none().then_some(self.applied_to)
+    }
+}
+
+/// What a server does with `backup`.
+pub fn predict<'a>(
+    library: &'a Library<'a>,
+    backup: &BaseBackup,
+    request: &Request<'_>,
+) -> Result<Prediction<'a>, StoreError> {
+    let startup = match backup.startup() {
+        Ok(startup) => startup,
+        Err(error) => return Ok(Prediction::refused(Refusal::Backup, None, error.to_string())),
+    };
+    let resolved = request.timeline.resolve(startup.target_timeline_start, |id| library.has_history(id));
+    let timeline = match resolved {
+        Ok(timeline) => timeline,
+        Err(error) => return Ok(Prediction::refused(Refusal::TimelineNotFound, None, error.to_string())),
+    };
+    let history = library.history(timeline);
+    match find_checkpoint(library, &history, &startup, request.major) {
+        Ok((lsn, checkpoint)) => replay(library, &startup, request, history, lsn, checkpoint),
+        Err((refusal, message)) => Ok(Prediction::refused(refusal, Some(history), message)),
+    }
+}
+
+/// Reads the backup's checkpoint and checks that it is on the way to the timeline.
+fn find_checkpoint(
+    library: &Library<'_>,
+    history: &History,
+    startup: &Startup,
+    major: Major,
+) -> Result<(Lsn, CheckPoint), (Refusal, String)> {
+    let lsn = startup.checkpoint_lsn.or_else(|| checkpoint_of_redo(library, history, startup.redo_lsn));
+    let missing = |file, lsn| (Refusal::NoCheckpoint { file }, words::no_checkpoint(lsn, major));
+    let lsn = lsn.ok_or_else(|| missing(false, startup.redo_lsn))?;
+    let (facts, event, open) = checkpoint_at(library, history, lsn);
+    let across = open.then(|| Route::from(library, history, lsn).events().next().cloned()).flatten();
+    let found = event.or(across.as_ref()).filter(|event| event.lsn == lsn);
+    let Some(What::Checkpoint { checkpoint, .. }) = found.map(|event| &event.what) else {
+        let wrong_size = facts.and_then(|facts| library.wrong_size(facts).map(|found| (facts.name, found)));
+        if let Some((segment, found)) = wrong_size {
+            let expected = library.segment_size.bytes();
+            return Err((Refusal::NoCheckpoint { file: true }, words::wrong_size(segment, found, expected)));
+        }
+        return Err(missing(facts.is_some(), lsn));
+    };
+    // Up to 14 the record's own timeline counts, later the one in the label.
+    let of = if major <= Major::V14 { checkpoint.timeline } else { startup.timeline };
+    if history.owner(lsn) != of {
+        return Err((Refusal::NotDescendant, words::not_a_child(history.timeline)));
+    }
+    let minimum = startup.min_recovery_point;
+    let has_minimum = minimum > startup.redo_lsn && minimum != Lsn::INVALID;
+    if has_minimum && history.owner(Lsn(minimum.0 - 1)) != startup.min_recovery_timeline {
+        let message = words::no_minimum(history.timeline, minimum, startup.min_recovery_timeline, major);
+        return Err((Refusal::NotDescendant, message));
+    }
+    Ok((lsn, *checkpoint))
+}
+
+/// The first checkpoint whose redo is `redo`, where only that is known of a backup.
+fn checkpoint_of_redo(library: &Library<'_>, history: &History, redo: Lsn) -> Option<Lsn> {
+    let route = Route::from(library, history, redo);
+    let is_its = |event: &&Event| matches!(&event.what, What::Checkpoint { checkpoint, .. } if checkpoint.redo == redo);
+    route.events().find(is_its).map(|event| event.lsn)
+}
+
+/// Replays from the checkpoint's redo.
+fn replay<'a>(
+    library: &'a Library<'a>,
+    startup: &Startup,
+    request: &Request<'_>,
+    history: History,
+    checkpoint_lsn: Lsn,
+    checkpoint: CheckPoint,
+) -> Result<Prediction<'a>, StoreError> {
+    let redo = checkpoint.redo;
+    let route = Route::from(library, &history, redo);
+    let mut prediction = Prediction {
+        refusal: None,
+        fatal: None,
+        redo,
+        consistent: None,
+        stop: None,
+        applied_to: redo,
+        last_transaction: None,
+        violations: Vec::new(),
+        checkpoint: Some(checkpoint),
+        history: Some(history),
+        route: None,
+    };
+    if route.legs.is_empty() {
+        prediction.fatal = Some(words::no_redo(redo, checkpoint_lsn, request.major));
+        prediction.refusal = Some(Refusal::NoCheckpoint { file: false });
+        return Ok(prediction);
+    }
+    // Replay from a shutdown checkpoint begins behind it.
+    let replayed_from =
+        if redo < checkpoint_lsn { redo } else { end_of(&route, checkpoint_lsn).unwrap_or(redo) };
+    let run = Replay { library, startup, request, route: &route, redo, checkpoint_lsn, replayed_from };
+    run.carry_out(&mut prediction)?;
+    if let Some(history) = &prediction.history {
+        prediction.violations = route.violations(history, prediction.applied_to);
+    }
+    prediction.route = Some(route);
+    Ok(prediction)
+}
+
+fn end_of(route: &Route<'_>, lsn: Lsn) -> Option<Lsn> {
+    route.events().find(|event| event.lsn == lsn).map(|event| event.end)
+}
+
+/// A replay to be carried out.
+struct Replay<'a, 'r> {
+    library: &'a Library<'a>,
+    startup: &'r Startup,
+    request: &'r Request<'r>,
+    route: &'r Route<'a>,
+    redo: Lsn,
+    checkpoint_lsn: Lsn,
+    replayed_from: Lsn,
+}
+
+impl Replay<'_, '_> {
+    fn carry_out(&self, prediction: &mut Prediction<'_>) -> Result<(), StoreError> {
+        let consistent = self.consistency()?;
+        if let Some(canceled) = self.canceled(consistent) {
+            prediction.applied_to = canceled;
+            prediction.fatal = Some(words::BACKUP_CANCELED.to_owned());
+            return Ok(());
+        }
+        let stop = self.stop(consistent)?;
+        let end = self.route.last_record().map_or(self.replayed_from, |(_, end)| end.max(self.replayed_from));
+        prediction.applied_to = match &stop {
+            Some(stop) if stop.applies_record() => stop.end,
+            Some(stop) => self.end_before(stop.lsn),
+            None => end,
+        };
+        let limit = prediction.applied_to;
+        prediction.consistent = consistent.filter(|at| *at <= limit);
+        prediction.fatal = self.fatal(stop.as_ref(), prediction.consistent);
+        let dies_before_redo_ends = prediction.fatal.as_deref() == Some(words::BEFORE_CONSISTENCY);
+        prediction.last_transaction =
+            if dies_before_redo_ends { None } else { self.last_transaction(stop.as_ref(), limit) };
+        prediction.stop = stop.or_else(|| self.ran_out());
+        Ok(())
+    }
+
+    /// Where the data becomes consistent, if the WAL goes that far.
+    fn consistency(&self) -> Result<Option<Lsn>, StoreError> {
+        if self.startup.crash_recovery_first {
+            // A copy of a running primary without a label: consistent at the end of its own WAL, which lies
+            // in the copy.
+            return Ok(None);
+        }
+        let backup_end = match self.startup.end {
+            BackupEnd::None => self.replayed_from,
+            BackupEnd::Unknown => return Ok(None),
+            BackupEnd::Position(position) => position,
+            BackupEnd::Record { .. } => {
+                let is_its =
+                    |event: &&Event| matches!(event.what, What::BackupEnd { start } if start == self.redo);
+                match self.route.events().find(is_its) {
+                    Some(event) => event.end,
+                    None => return Ok(None),
+                }
+            }
+        };
+        let needed = backup_end.max(self.startup.min_recovery_point);
+        if needed <= self.replayed_from {
+            return Ok(Some(self.replayed_from));
+        }
+        if self.route.events().any(|event| event.end == needed) {
+            return Ok(Some(needed));
+        }
+        Ok(self.route.record_ending(self.library, needed)?.map(|(_, end)| end))
+    }
+
+    /// End of a shutdown checkpoint before the backup's end was seen: the server takes the backup for canceled.
+    fn canceled(&self, consistent: Option<Lsn>) -> Option<Lsn> {
+        if !matches!(self.startup.end, BackupEnd::Record { .. }) {
+            return None;
+        }
+        let until = consistent.unwrap_or(Lsn::MAX);
+        let shutdown = |event: &&Event| {
+            matches!(event.what, What::Checkpoint { online: false, .. })
+                && event.lsn >= self.redo
+                && event.lsn != self.checkpoint_lsn
+                && event.end < until
+        };
+        let found = self.route.events().find(shutdown)?;
+        // A target in front of it stops first.
+        let stops_before = self
+            .route
+            .events()
+            .take_while(|event| event.lsn < found.lsn)
+            .any(|event| stops_at(self.request.target, self.request.inclusive, event).is_some());
+        let by_position = matches!(self.request.target, Target::Lsn(lsn) if *lsn <= found.lsn);
+        (!stops_before && !by_position).then_some(found.lsn)
+    }
+
+    /// The record at which the target stops the replay.
+    fn stop(&self, consistent: Option<Lsn>) -> Result<Option<Stop>, StoreError> {
+        let side = if self.request.inclusive { Position::After } else { Position::Before };
+        match self.request.target {
+            Target::Latest => Ok(None),
+            Target::Lsn(lsn) => self.stop_at_record(*lsn, side),
+            Target::Immediate => match consistent {
+                Some(at) => self.stop_at_consistency(at),
+                None => Ok(None),
+            },
+            target => Ok(self.applied_events().find_map(|event| {
+                stops_at(target, self.request.inclusive, event).map(|side| Stop::at_event(side, event))
+            })),
+        }
+    }
+
+    /// Events of records that are replayed: not those before a shutdown checkpoint's end.
+    fn applied_events(&self) -> impl Iterator<Item = &Event> {
+        self.route.events().filter(|event| event.lsn >= self.replayed_from || self.replayed_from == self.redo)
+    }
+
+    fn stop_at_record(&self, lsn: Lsn, side: Position) -> Result<Option<Stop>, StoreError> {
+        let record = self.route.record_at(self.library, lsn.max(self.replayed_from))?;
+        Ok(record.map(|record| match self.route.events().find(|event| event.lsn == record.0) {
+            Some(event) => Stop::at_event(side, event),
+            None => Stop::at_record(side, record),
+        }))
+    }
+
+    /// Consistency is looked at before each record, and after each that belongs to a transaction's end.
+    fn stop_at_consistency(&self, at: Lsn) -> Result<Option<Stop>, StoreError> {
+        let completing =
+            self.applied_events().find(|event| event.end == at && matches!(event.what, What::End(_)));
+        if let Some(event) = completing {
+            let mut stop = Stop::at_event(Position::Consistency, event);
+            stop.lsn = event.lsn;
+            return Ok(Some(Stop { end: event.end, ..stop }));
+        }
+        self.stop_at_record(at, Position::Consistency)
+    }
+
+    /// The end of what is applied when the record at `lsn` is not: it, or the page boundary in front of it.
+    fn end_before(&self, lsn: Lsn) -> Lsn {
+        let page = self
+            .route
+            .legs
+            .iter()
+            .find_map(|leg| leg.facts.identity)
+            .map_or(8192, |i| i.format.page_bytes as u64);
+        let in_page = lsn.0 % page;
+        let header = if lsn.offset_in_segment(self.library.segment_size) < page { 40 } else { 24 };
+        let overwrites = self.route.legs.iter().flat_map(|leg| &leg.facts.walked.overwrites);
+        let dropped =
+            overwrites.clone().find(|overwrite| overwrite.at == lsn).map(|overwrite| overwrite.dropped);
+        match dropped {
+            Some(dropped) => dropped,
+            None if in_page == header => Lsn(lsn.0 - in_page),
+            None => lsn,
+        }
+    }
+
+    /// Why the server dies after it began to replay.
+    fn fatal(&self, stop: Option<&Stop>, consistent: Option<Lsn>) -> Option<String> {
+        if stop.is_some() {
+            return consistent.is_none().then(|| words::BEFORE_CONSISTENCY.to_owned());
+        }
+        if let End::WrongSize { segment, found } = &self.route.end {
+            return Some(words::wrong_size(*segment, *found, self.library.segment_size.bytes()));
+        }
+        if *self.request.target != Target::Latest && self.request.major >= Major::V13 {
+            return Some(words::TARGET_NOT_REACHED.to_owned());
+        }
+        if consistent.is_some() || self.startup.crash_recovery_first {
+            return None;
+        }
+        let message = match self.startup.end {
+            BackupEnd::None => words::ENDS_BEFORE_MINIMUM,
+            _ => words::ENDS_BEFORE_BACKUP_END,
+        };
+        Some(message.to_owned())
+    }
+
+    /// The last commit or abort that the log counts. A stop behind a position looks at the position first, so that the
+    /// stop record itself is not counted.
+    fn last_transaction(&self, stop: Option<&Stop>, limit: Lsn) -> Option<LastTransaction> {
+        let uncounted = match (self.request.target, stop) {
+            (Target::Lsn(_), Some(stop)) => Some(stop.lsn),
+            _ => None,
+        };
+        let applied =
+            self.applied_events().filter(|event| event.end <= limit && matches!(event.what, What::End(_)));
+        let last = applied.filter(|event| Some(event.lsn) != uncounted).last()?;
+        Some(LastTransaction { xid: last.xid, time: last.time?, lsn: last.lsn })
+    }
+
+    /// The WAL ended: the last record applied.
+    fn ran_out(&self) -> Option<Stop> {
+        let (lsn, end) = self.route.last_record()?;
+        Some(Stop { position: Position::EndOfWal, record: None, lsn, end, xid: None, time: None })
+    }
+}
+
+/// The timeline that comes after all that are there.
+pub fn next_timeline(library: &Library<'_>, timeline: TimelineId) -> TimelineId {
+    let newest = crate::timeline::probe_latest(timeline, |id| library.has_history(id));
+    TimelineId(newest.0.saturating_add(1))
+}

@@ -1,0 +1,104 @@
+//! What each backup can be recovered to, on each timeline that it can reach.
+
+use super::library::Library;
+use super::model::{Request, predict};
+use super::target::Target;
+use crate::archive::StoreError;
+use crate::backup::BaseBackup;
+use crate::clock::Clock;
+use crate::scan::event::What;
+use crate::timeline::TimelineTarget;
+use crate::wal::{Lsn, Major, PgTime, TimelineId};
+use std::collections::BTreeSet;
+
+/// What may be recovered to from one backup on one timeline.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// Index of the backup.
+    pub backup: usize,
+    /// The timeline.
+    pub timeline: TimelineId,
+    /// The way to it, oldest first.
+    pub path: Vec<TimelineId>,
+    /// Where the backup is consistent.
+    pub consistent: Lsn,
+    /// Where unbroken, verified WAL of the right timelines ends.
+    pub end: Lsn,
+    /// The earliest time that can be asked for and gives the state of that time.
+    pub earliest: Option<PgTime>,
+    /// Time of the last commit or abort.
+    pub latest: Option<PgTime>,
+    /// The largest time target at which a server of this version stops.
+    pub latest_target: Option<PgTime>,
+}
+
+/// Every window, by backup and timeline. A pair without one is one that cannot be recovered to.
+pub fn windows(
+    library: &Library<'_>,
+    backups: &[BaseBackup],
+    major: Major,
+) -> Result<Vec<Window>, StoreError> {
+    let mut timelines: BTreeSet<TimelineId> = library.all().map(|(timeline, _, _)| timeline).collect();
+    timelines.extend(library.plan.histories.keys());
+    let mut windows = Vec::new();
+    for (index, backup) in backups.iter().enumerate() {
+        let foreign = backup.system_identifier.is_some_and(|id| id != library.system_id);
+        if foreign || backup.why_unusable().is_some() {
+            continue;
+        }
+        for timeline in timelines.iter().filter(|timeline| **timeline >= backup.timeline) {
+            windows.extend(window(library, index, backup, *timeline, major)?);
+        }
+    }
+    Ok(windows)
+}
+
+fn window(
+    library: &Library<'_>,
+    index: usize,
+    backup: &BaseBackup,
+    timeline: TimelineId,
+    major: Major,
+) -> Result<Option<Window>, StoreError> {
+    let clock = Clock::utc();
+    let request = Request {
+        target: &Target::Latest,
+        inclusive: true,
+        timeline: TimelineTarget::Number(timeline),
+        major,
+        clock: &clock,
+    };
+    let prediction = predict(library, backup, &request)?;
+    let (Some(consistent), Some(history), Some(route)) =
+        (prediction.consistent, &prediction.history, &prediction.route)
+    else {
+        return Ok(None);
+    };
+    // Beyond a fork where the child's WAL is missing, nothing counts.
+    let end = prediction.violations.first().map_or(prediction.applied_to, |violation| violation.from);
+    if consistent > end {
+        return Ok(None);
+    }
+    let times = |event: &&crate::scan::Event| event.end <= end && matches!(event.what, What::End(_));
+    let mut earliest = prediction.checkpoint.map(|checkpoint| checkpoint.time);
+    let (mut latest, mut largest) = (None, None);
+    for event in route.events().filter(times) {
+        let Some(time) = event.time else { continue };
+        if event.end <= consistent {
+            earliest = earliest.max(Some(time));
+        }
+        latest = Some(time);
+        largest = largest.max(Some(time).filter(|_| event.lsn >= consistent));
+    }
+    let latest_target = if major >= Major::V13 { largest.map(|time| PgTime(time.0 - 1)) } else { largest };
+    Ok(Some(Window {
+        backup: index,
+        timeline,
+        path: history.path(),
+        consistent,
+        end,
+        earliest,
+        latest,
+        latest_target,
+    }))
+}
