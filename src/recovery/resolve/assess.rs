@@ -1,0 +1,228 @@
+//! One backup held to a target: whatever the server would do, is it what was asked for?
+
+use super::by_target::by_target;
+use super::{Assessment, Problem, ProblemCode};
+use crate::archive::StoreError;
+use crate::backup::BaseBackup;
+use crate::recovery::library::Library;
+use crate::recovery::model::{Refusal, Request, predict};
+use crate::recovery::route::End;
+use crate::recovery::target::Target;
+use crate::recovery::words;
+use crate::timeline::History;
+use crate::wal::{Lsn, SegmentName, SegmentNumber};
+
+/// Holds one backup to the target.
+pub fn assess<'a>(
+    library: &'a Library<'a>,
+    backup: &BaseBackup,
+    request: &Request<'_>,
+) -> Result<Assessment<'a>, StoreError> {
+    let prediction = predict(library, backup, request)?;
+    let mut assessment =
+        Assessment { problems: Vec::new(), missing: Vec::new(), damaged: Vec::new(), prediction };
+    if assessment.prediction.refusal.is_some() {
+        refused(library, backup, &mut assessment);
+        return Ok(assessment);
+    }
+    before_consistency(&mut assessment);
+    wrong_timeline(library, &mut assessment);
+    ran_out(library, request, &mut assessment);
+    by_target(library, backup, request, &mut assessment);
+    assessment.problems.sort_by_key(|problem| rank(problem.code));
+    Ok(assessment)
+}
+
+/// Causes come before consequences.
+const fn rank(code: ProblemCode) -> u8 {
+    match code {
+        ProblemCode::SegmentMissing | ProblemCode::SegmentDamaged => 0,
+        ProblemCode::WrongTimelineReplayed => 1,
+        ProblemCode::SubtransactionXid => 2,
+        ProblemCode::AmbiguousName => 9,
+        _ => 3,
+    }
+}
+
+impl Assessment<'_> {
+    fn add(&mut self, code: ProblemCode, message: String) {
+        self.problems.push(Problem { code, message });
+    }
+}
+
+/// The server gives up before it replays anything.
+fn refused(library: &Library<'_>, backup: &BaseBackup, assessment: &mut Assessment<'_>) {
+    let message = assessment.prediction.fatal.clone().unwrap_or_default();
+    let code = match assessment.prediction.refusal {
+        Some(Refusal::TimelineNotFound) => ProblemCode::TimelineNotFound,
+        Some(Refusal::NotDescendant) => ProblemCode::TimelineNotDescendant,
+        Some(Refusal::Backup) | None => ProblemCode::NoUsableBackup,
+        Some(Refusal::NoCheckpoint { .. }) => return no_checkpoint(library, backup, assessment, message),
+    };
+    assessment.add(code, message);
+}
+
+fn no_checkpoint(
+    library: &Library<'_>,
+    backup: &BaseBackup,
+    assessment: &mut Assessment<'_>,
+    message: String,
+) {
+    let at = backup.checkpoint_lsn.unwrap_or(backup.start_lsn);
+    let history = assessment.prediction.history.clone();
+    let owner = history.as_ref().map(|history| history.owner(at));
+    if owner.is_some_and(|owner| owner != backup.timeline) {
+        let target = history.map_or(0, |history| history.timeline.0);
+        assessment.add(
+            ProblemCode::TimelineNotDescendant,
+            format!(
+                "{message}: the backup is of timeline {}, and timeline {target} left it before the backup's checkpoint at {at}",
+                backup.timeline
+            ),
+        );
+        return;
+    }
+    let name = library.name(backup.timeline, at.segment(library.segment_size));
+    let there = library.facts(backup.timeline, at.segment(library.segment_size)).is_some();
+    if there {
+        assessment.damaged.push(name);
+        assessment.add(ProblemCode::SegmentDamaged, format!("{message}: segment {name} does not hold it"));
+    } else {
+        assessment.missing.push(name);
+        assessment.add(ProblemCode::SegmentMissing, format!("{message}: segment {name} is missing"));
+    }
+}
+
+fn before_consistency(assessment: &mut Assessment<'_>) {
+    let prediction = &assessment.prediction;
+    let fatal = prediction.fatal.clone().unwrap_or_default();
+    if fatal == words::BEFORE_CONSISTENCY || fatal == words::BACKUP_CANCELED {
+        let at = prediction.applied_to;
+        assessment.add(
+            ProblemCode::BeforeConsistency,
+            format!("recovery would stop at {at}, before the backup is consistent: {fatal}"),
+        );
+    } else if prediction.consistent.is_none() {
+        let reason = if fatal.is_empty() { "the backup's end is not known".to_owned() } else { fatal };
+        assessment.add(
+            ProblemCode::ConsistencyNotReached,
+            format!("the WAL ends at {} before the backup is consistent: {reason}", prediction.applied_to),
+        );
+    }
+}
+
+/// A parent's WAL was read where the child's is due.
+fn wrong_timeline(library: &Library<'_>, assessment: &mut Assessment<'_>) {
+    let violations = assessment.prediction.violations.clone();
+    for violation in &violations {
+        let due = SegmentName { timeline: violation.owner, ..violation.segment };
+        let number = violation.from.segment(library.segment_size);
+        if library.facts(violation.owner, number).is_none() && !assessment.missing.contains(&due) {
+            assessment.missing.push(due);
+            assessment.add(ProblemCode::SegmentMissing, format!("segment {due} is missing"));
+        }
+    }
+    if let Some(first) = violations.first() {
+        let message = format!(
+            "from {} on the server would replay timeline {}'s WAL in {} where timeline {}'s is due, and not notice",
+            first.from, first.read, first.segment, first.owner
+        );
+        assessment.add(ProblemCode::WrongTimelineReplayed, message);
+    }
+}
+
+/// Replay ran to the end of what can be read: is that the end of the archive, or a hole?
+fn ran_out(library: &Library<'_>, request: &Request<'_>, assessment: &mut Assessment<'_>) {
+    if assessment.prediction.reached_target() {
+        return;
+    }
+    let Some((end, history)) = assessment
+        .prediction
+        .route
+        .as_ref()
+        .map(|route| route.end.clone())
+        .zip(assessment.prediction.history.clone())
+    else {
+        return;
+    };
+    match end {
+        End::NoFile(name) => {
+            let missing = missing_from(library, &history, name);
+            if let (Some(first), Some(last)) = (missing.first(), missing.last()) {
+                let what = if first == last {
+                    format!("segment {first} is")
+                } else {
+                    format!("segments {first} to {last} are")
+                };
+                assessment.add(
+                    ProblemCode::SegmentMissing,
+                    format!("{what} missing: replay would end at {}", assessment.prediction.applied_to),
+                );
+                assessment.missing.extend(missing);
+            }
+        }
+        End::Bad { segment, at, message } => {
+            assessment.damaged.push(segment);
+            assessment.add(
+                ProblemCode::SegmentDamaged,
+                format!("segment {segment} is damaged behind {at} ({message}): replay would end there"),
+            );
+        }
+        End::WrongSize { segment, found } => {
+            assessment.damaged.push(segment);
+            assessment.add(
+                ProblemCode::SegmentDamaged,
+                words::wrong_size(segment, found, library.segment_size.bytes()),
+            );
+        }
+        End::Orderly { segment, at } => {
+            let number = at.segment(library.segment_size);
+            let next = library.name(segment.timeline, number.next());
+            if !missing_from(library, &history, next).is_empty() || has_file_from(library, &history, next) {
+                assessment.damaged.push(segment);
+                assessment.add(
+                    ProblemCode::SegmentDamaged,
+                    format!("the WAL in segment {segment} ends at {at}, but there is more behind it"),
+                );
+            }
+        }
+    }
+    if *request.target != Target::Latest && assessment.prediction.consistent.is_some() {
+        let kind = request.target.kind();
+        let quietly = if assessment.prediction.fatal.is_none() {
+            "; the server would promote there all the same"
+        } else {
+            ""
+        };
+        assessment.add(
+            ProblemCode::TargetNotReached,
+            format!(
+                "the {kind} target is not reached: the WAL ends at {}{quietly}",
+                assessment.prediction.applied_to
+            ),
+        );
+    }
+}
+
+/// Whether the path has a file of its own timeline at `name` or behind it.
+fn has_file_from(library: &Library<'_>, history: &History, name: SegmentName) -> bool {
+    let Some(first) = name.number(library.segment_size) else { return false };
+    let own =
+        |number: SegmentNumber| history.owner(Lsn(number.end(library.segment_size).0.saturating_sub(1)));
+    library.all().any(|(timeline, number, _)| number >= first && own(number) == timeline)
+}
+
+/// The segments missing from `name` on, up to the next that the path has; empty if it has none.
+fn missing_from(library: &Library<'_>, history: &History, name: SegmentName) -> Vec<SegmentName> {
+    let size = library.segment_size;
+    let Some(first) = name.number(size) else { return Vec::new() };
+    let own = |number: SegmentNumber| history.owner(Lsn(number.end(size).0.saturating_sub(1)));
+    let present = library.all().filter(|(timeline, number, _)| *number >= first && own(*number) == *timeline);
+    let Some(next) = present.map(|(_, number, _)| number).min() else { return Vec::new() };
+    // A hole of any length is one: its names are listed up to a limit.
+    const LISTED_MAX: u64 = 10_000;
+    (first.0..next.0.min(first.0 + LISTED_MAX))
+        .map(SegmentNumber)
+        .map(|number| library.name(own(number), number))
+        .collect()
+}

@@ -1,0 +1,121 @@
+//! What can be wrong with each kind of target.
+
+use super::path::path_events;
+use super::{Assessment, Problem, ProblemCode};
+use crate::backup::{BackupEnd, BaseBackup};
+use crate::recovery::library::Library;
+use crate::recovery::model::{Prediction, Request};
+use crate::recovery::route::Route;
+use crate::recovery::target::Target;
+use crate::scan::event::{Event, What};
+use crate::wal::{Lsn, PgTime, Xid};
+
+/// What depends on the kind of target.
+pub(super) fn by_target(
+    library: &Library<'_>,
+    backup: &BaseBackup,
+    request: &Request<'_>,
+    assessment: &mut Assessment<'_>,
+) {
+    let Some(history) = assessment.prediction.history.clone() else { return };
+    let events = path_events(library, &history, &assessment.prediction);
+    let problem = match request.target {
+        Target::Time(time) => too_late(library, *time, request, &events, &assessment.prediction),
+        Target::Xid(xid) => subtransaction(*xid, &events),
+        Target::Name(name) => ambiguous_name(name, &events, &assessment.prediction),
+        Target::Lsn(lsn) => behind_lsn(*lsn, backup, &assessment.prediction),
+        Target::Immediate | Target::Latest => None,
+    };
+    assessment.problems.extend(problem);
+}
+
+/// The backup already holds transactions that ended after the time asked for.
+fn too_late(
+    library: &Library<'_>,
+    time: PgTime,
+    request: &Request<'_>,
+    events: &[&Event],
+    prediction: &Prediction<'_>,
+) -> Option<Problem> {
+    if !prediction.reached_target() {
+        return None;
+    }
+    let over = |at: PgTime| if request.inclusive { at > time } else { at >= time };
+    let within =
+        events.iter().filter(|event| event.lsn < prediction.redo && matches!(event.what, What::End(_)));
+    let held = within.filter_map(|event| event.time.map(|at| (event.xid, at))).find(|(_, at)| over(*at));
+    let message = |detail: String| Problem {
+        code: ProblemCode::TargetBeforeBackup,
+        message: format!("the backup is later than the time asked for: {detail}"),
+    };
+    if let Some((xid, at)) = held {
+        return Some(message(format!("it holds transaction {xid} of {}", request.clock.iso(at))));
+    }
+    let checkpoint = prediction.checkpoint?;
+    if checkpoint.time <= time || covers(library, events, time, prediction.redo) {
+        return None;
+    }
+    Some(message(format!(
+        "its checkpoint is of {}, and nothing proves that no transaction ended in between",
+        request.clock.iso(checkpoint.time)
+    )))
+}
+
+/// Whether the archive proves that nothing ended between `time` and `redo`: unbroken WAL from a moment at or before it.
+fn covers(library: &Library<'_>, events: &[&Event], time: PgTime, redo: Lsn) -> bool {
+    let before =
+        events.iter().rev().find(|event| event.lsn < redo && event.time.is_some_and(|at| at <= time));
+    let Some(before) = before else { return false };
+    let history = library.history(before.owner);
+    let route = Route::from(library, &history, before.lsn);
+    route.last_record().is_some_and(|(_, end)| end >= redo) && history.owner(redo) == before.owner
+}
+
+/// An xid target never matches a subtransaction: says whose it is.
+fn subtransaction(xid: Xid, events: &[&Event]) -> Option<Problem> {
+    let ends = |event: &&&Event| matches!(&event.what, What::End(_)) && event.xid == xid;
+    if events.iter().any(|event| ends(&event)) {
+        return None;
+    }
+    let owner = events.iter().find(|event| match &event.what {
+        What::End(end) => end.details.as_ref().is_some_and(|details| details.subtransactions.contains(&xid)),
+        _ => false,
+    })?;
+    Some(Problem {
+        code: ProblemCode::SubtransactionXid,
+        message: format!(
+            "{xid} is a subtransaction of transaction {}: a server never stops at it; use {}",
+            owner.xid, owner.xid
+        ),
+    })
+}
+
+/// Several restore points have the name: the server stops at the first.
+fn ambiguous_name(name: &str, events: &[&Event], prediction: &Prediction<'_>) -> Option<Problem> {
+    let has_name =
+        |event: &&&Event| matches!(&event.what, What::RestorePoint { name: other } if other == name);
+    let all: Vec<&&Event> =
+        events.iter().filter(|event| event.lsn >= prediction.redo && has_name(event)).collect();
+    if all.len() < 2 {
+        return None;
+    }
+    let places: Vec<String> = all.iter().map(|event| event.lsn.to_string()).collect();
+    Some(Problem {
+        code: ProblemCode::AmbiguousName,
+        message: format!(
+            "{} restore points are called \"{name}\", at {}: recovery stops at the first",
+            all.len(),
+            places.join(", ")
+        ),
+    })
+}
+
+/// A position that the backup is already behind.
+fn behind_lsn(lsn: Lsn, backup: &BaseBackup, prediction: &Prediction<'_>) -> Option<Problem> {
+    let starts_consistent = prediction.fatal.is_none() && lsn < prediction.redo;
+    let ends_by_record = matches!(backup.startup().map(|startup| startup.end), Ok(BackupEnd::Record { .. }));
+    (starts_consistent && !ends_by_record).then(|| Problem {
+        code: ProblemCode::TargetBeforeBackup,
+        message: format!("the backup starts at {}, behind the position asked for", prediction.redo),
+    })
+}

@@ -1,0 +1,107 @@
+//! What happened along the path to a timeline: what a stop loses, what it leaves prepared, what is near it.
+
+use super::{Assessment, Lost, Near, Prepared, ProblemCode};
+use crate::recovery::library::Library;
+use crate::recovery::model::{Prediction, Request};
+use crate::recovery::target::Target;
+use crate::scan::event::{Event, What};
+use crate::timeline::History;
+use crate::wal::{Lsn, Xid};
+
+/// Every event that a timeline on the path owns, once, in order.
+pub(super) fn path_events<'e>(
+    library: &'e Library<'_>,
+    history: &History,
+    prediction: &'e Prediction<'_>,
+) -> Vec<&'e Event> {
+    let on_path = library.all().filter(|(timeline, _, _)| history.contains(*timeline));
+    let of_files = on_path.flat_map(|(_, _, facts)| facts.events.iter());
+    let of_route = prediction.route.iter().flat_map(crate::recovery::route::Route::events);
+    let mut events: Vec<&Event> =
+        of_files.chain(of_route).filter(|event| event.owner == history.owner(event.lsn)).collect();
+    events.sort_by_key(|event| event.lsn);
+    events.dedup_by_key(|event| event.lsn);
+    events
+}
+
+pub(super) fn lost(events: &[&Event], from: Lsn) -> Lost {
+    let commits = events
+        .iter()
+        .filter(|event| event.lsn >= from && matches!(&event.what, What::End(end) if end.committed));
+    let mut lost = Lost::default();
+    for time in commits.map(|event| event.time.unwrap_or_default()) {
+        lost.commits += 1;
+        lost.times = Some((lost.times.map_or(time, |(first, _)| first), time));
+    }
+    lost
+}
+
+pub(super) fn prepared(events: &[&Event], until: Lsn) -> Vec<Prepared> {
+    let mut standing: Vec<Prepared> = Vec::new();
+    for event in events.iter().take_while(|event| event.lsn < until) {
+        match &event.what {
+            What::Prepare { gid, .. } if event.end <= until => {
+                standing.push(Prepared { xid: event.xid, gid: gid.clone(), at: event.time });
+            }
+            What::End(end) if end.prepared && event.end <= until => standing.retain(|p| p.xid != event.xid),
+            _ => {}
+        }
+    }
+    standing
+}
+
+/// The closest targets that can be recovered to from this backup.
+pub(super) fn nearest(
+    assessment: &Assessment<'_>,
+    events: &[&Event],
+    request: &Request<'_>,
+) -> (Option<Near>, Option<Near>) {
+    let prediction = &assessment.prediction;
+    let has = |code| assessment.problems.iter().any(|problem| problem.code == code);
+    if has(ProblemCode::SubtransactionXid)
+        && let Some(owner) = owner_of(request.target, events)
+    {
+        return (Some(Near::Xid(owner)), None);
+    }
+    if has(ProblemCode::BeforeConsistency) || has(ProblemCode::TargetBeforeBackup) {
+        return (None, Some(Near::Immediate));
+    }
+    let Some(consistent) = sound_consistency(prediction) else { return (None, None) };
+    let limit = prediction.violations.first().map_or(prediction.applied_to, |violation| violation.from);
+    let broken = !assessment.missing.is_empty() || !assessment.damaged.is_empty();
+    let reachable = |event: &&&Event| {
+        consistent <= event.end
+            && event.end <= limit
+            && matches!(&event.what, What::End(end) if end.committed)
+    };
+    if !broken {
+        return match request.target {
+            Target::Xid(xid) => {
+                let xids = || events.iter().filter(reachable).map(|event| event.xid);
+                (
+                    xids().filter(|x| x < xid).max().map(Near::Xid),
+                    xids().filter(|x| x > xid).min().map(Near::Xid),
+                )
+            }
+            Target::Name(_) => (Some(Near::Latest), None),
+            _ => (Some(Near::Latest), None),
+        };
+    }
+    let last = events.iter().rfind(reachable).map(|event| Near::Xid(event.xid));
+    (last.or(Some(Near::Immediate)), None)
+}
+
+/// Where the backup is consistent, if that is before anything goes wrong.
+fn sound_consistency(prediction: &Prediction<'_>) -> Option<Lsn> {
+    let wrong_from = prediction.violations.first().map_or(Lsn::MAX, |violation| violation.from);
+    prediction.consistent.filter(|at| *at <= wrong_from)
+}
+
+fn owner_of(target: &Target, events: &[&Event]) -> Option<Xid> {
+    let Target::Xid(xid) = target else { return None };
+    let holds = |event: &&&Event| match &event.what {
+        What::End(end) => end.details.as_ref().is_some_and(|details| details.subtransactions.contains(xid)),
+        _ => false,
+    };
+    events.iter().find(holds).map(|event| event.xid)
+}
