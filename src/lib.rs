@@ -6,6 +6,7 @@ pub mod backup;
 pub mod chain;
 pub mod cli;
 pub mod clock;
+pub mod find;
 pub mod finding;
 pub mod recovery;
 pub mod report;

@@ -24,7 +24,7 @@ pub mod timelines;
 mod wounds;
 
 pub use plan::{Plan, plan};
-pub use survey::{Survey, expectations, survey};
+pub use survey::{Survey, expectations, join, survey};
 pub use timelines::TimelineReport;
 
 use crate::archive::{Archive, StoreError};

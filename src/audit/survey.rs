@@ -3,7 +3,7 @@
 use super::{AuditError, Options, Plan, Progress};
 use crate::archive::{Archive, Entry, Scratch};
 use crate::chain::chains::Chains;
-use crate::scan::{Expectation, scan_segment};
+use crate::scan::{Expectation, SegmentFacts, scan_segment};
 use crate::wal::{Lsn, Owners, TimelineId, WalFileName};
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -85,6 +85,18 @@ fn outlooks(plan: &Plan) -> BTreeMap<TimelineId, Outlook> {
         outlooks.entry(timeline).or_insert_with(outlook);
     }
     outlooks
+}
+
+/// Joins facts that were gathered elsewhere, in the order of names.
+pub fn join<'a>(plan: &Plan, facts: impl IntoIterator<Item = &'a SegmentFacts>) -> Survey {
+    let outlooks = outlooks(plan);
+    let mut survey = Survey::default();
+    for facts in facts {
+        survey.bytes += facts.bytes;
+        let Some(outlook) = outlooks.get(&facts.name.timeline) else { continue };
+        survey.chains.push(facts.clone(), &outlook.owners, &outlook.forks);
+    }
+    survey
 }
 
 fn timeline_of(name: WalFileName) -> Option<TimelineId> {

@@ -2,10 +2,13 @@
 
 use super::Status;
 use crate::archive::{Archive, LayoutChoice, StoreError};
-use crate::audit::{AuditError, Progress};
+use crate::audit::{self, AuditError, Options, Plan, Progress};
 use crate::clock::{Clock, UnknownZone};
+use crate::recovery::Library;
+use crate::report::json::Document;
 use crate::report::printable;
 use crate::report::text::Palette;
+use crate::scan::Detail;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
@@ -157,6 +160,26 @@ impl CommonArgs {
         Ok(Archive::open(&self.archive, self.layout)?)
     }
 
+    /// The archive's listing and histories, and the options with which all of it is read.
+    pub(super) fn plan(archive: &Archive, clock: &Clock) -> Result<(Plan, Options), CommandError> {
+        let options = Options { clock: clock.clone(), detail: Detail::Events, ..Options::default() };
+        let plan = audit::plan(archive, &options)?;
+        Ok((plan, options))
+    }
+
+    /// Every segment's facts, with a bar while they are read.
+    pub(super) fn library<'a>(
+        &self,
+        archive: &'a Archive,
+        plan: &'a Plan,
+        options: &Options,
+    ) -> Result<Library<'a>, CommandError> {
+        let bar = self.bar();
+        let library = Library::read(archive, plan, options, &|progress| show(&bar, progress));
+        bar.finish_and_clear();
+        Ok(library?.ok_or_else(|| AuditError::NoWal(archive.location().to_owned()))?)
+    }
+
     /// The colours for standard output.
     pub(super) fn palette(&self) -> Palette {
         let wanted = match self.color {
@@ -200,6 +223,11 @@ pub(super) fn show(bar: &ProgressBar, progress: Progress) {
         crate::report::text::bytes(progress.bytes),
         crate::report::text::bytes(rate)
     ));
+}
+
+/// Writes a JSON document to standard output.
+pub(super) fn document<T: serde::Serialize>(document: &Document<T>) -> Result<(), CommandError> {
+    answer(&document.render().map_err(|error| CommandError::Failed(error.to_string()))?)
 }
 
 /// Writes the answer to standard output.

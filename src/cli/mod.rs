@@ -1,10 +1,12 @@
 //! The command line: options to calls to report to exit status.
 
 mod common;
+mod find;
 mod getopt;
 pub mod pg_archivecleanup;
 mod pg_log;
 mod resolve;
+mod timelines;
 mod verify;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -48,6 +50,10 @@ struct Cli {
 enum Command {
     /// Read every byte of an archive and say what in it can no longer be recovered
     Verify(verify::VerifyArgs),
+    /// Search what happened: transactions, restore points, checkpoints, what was dropped and by whom
+    Find(Box<find::FindArgs>),
+    /// Show the tree of timelines, and what can be recovered to from each backup
+    Timelines(timelines::TimelinesArgs),
     /// Say where recovery to a target will stop, whether it can, and from which backup
     Resolve(Box<resolve::ResolveArgs>),
     /// Remove old segments as PostgreSQL's program of that name does
@@ -80,6 +86,8 @@ pub fn run(args: &[OsString]) -> u8 {
         }
     };
     match cli.command {
+        Command::Find(args) => common::conclude(find::run(&args)).code(),
+        Command::Timelines(args) => common::conclude(timelines::run(&args)).code(),
         Command::Resolve(args) => common::conclude(resolve::run(&args)).code(),
         Command::Verify(args) => common::conclude(verify::run(&args)).code(),
         // Taken by name before the options are read.

@@ -95,6 +95,11 @@ impl<'a> Library<'a> {
         self.files.iter().map(|((timeline, number), volume)| (*timeline, *number, &volume.facts))
     }
 
+    /// The facts of all files, in the order of their names.
+    pub fn facts_in_order(&self) -> impl Iterator<Item = &SegmentFacts> {
+        self.files.values().map(|volume| &volume.facts)
+    }
+
     /// Name of a segment.
     pub const fn name(&self, timeline: TimelineId, number: SegmentNumber) -> SegmentName {
         SegmentName::new(timeline, number, self.segment_size)

@@ -6,8 +6,9 @@ use super::target::Target;
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
 use crate::clock::Clock;
-use crate::scan::event::What;
-use crate::timeline::TimelineTarget;
+use crate::scan::SegmentFacts;
+use crate::scan::event::{Event, What};
+use crate::timeline::{History, TimelineTarget};
 use crate::wal::{Lsn, Major, PgTime, TimelineId};
 use std::collections::BTreeSet;
 
@@ -79,8 +80,9 @@ fn window(
     if consistent > end {
         return Ok(None);
     }
-    let times = |event: &&crate::scan::Event| event.end <= end && matches!(event.what, What::End(_));
-    let mut earliest = prediction.checkpoint.map(|checkpoint| checkpoint.time);
+    let times = |event: &&Event| event.end <= end && matches!(event.what, What::End(_));
+    let held = held_by(library, history, prediction.redo);
+    let mut earliest = prediction.checkpoint.map(|checkpoint| checkpoint.time).max(held);
     let (mut latest, mut largest) = (None, None);
     for event in route.events().filter(times) {
         let Some(time) = event.time else { continue };
@@ -101,4 +103,20 @@ fn window(
         latest,
         latest_target,
     }))
+}
+
+/// The latest time of a transaction that ended before `redo` on the path: the backup holds it.
+fn held_by(library: &Library<'_>, history: &History, redo: Lsn) -> Option<PgTime> {
+    let before =
+        library.all().filter(|(timeline, _, facts)| history.contains(*timeline) && facts.start < redo);
+    let latest = |facts: &SegmentFacts| {
+        if facts.end() <= redo && facts.walked.runs.iter().all(|run| run.owner == history.owner(run.first)) {
+            let times = facts.transactions.iter().filter_map(|run| run.times);
+            return times.map(|times| times.max).max();
+        }
+        let ended = |event: &&Event| matches!(event.what, What::End(_)) && event.lsn < redo;
+        let own = |event: &&Event| event.owner == history.owner(event.lsn);
+        facts.events.iter().filter(ended).filter(own).filter_map(|event| event.time).max()
+    };
+    before.filter_map(|(_, _, facts)| latest(facts)).max()
 }

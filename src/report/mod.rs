@@ -1,8 +1,10 @@
 //! The same answer as text for people and as JSON for scripts. Nothing is computed here.
 
+pub mod find;
 pub mod json;
 pub mod resolve;
 pub mod text;
+pub mod timelines;
 pub mod verify;
 
 /// Replaces control characters, so that a name from an archive cannot write to a terminal.

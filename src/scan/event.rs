@@ -1,5 +1,6 @@
 //! What happened, by the records that say so.
 
+use crate::wal::payload::Reader;
 use crate::wal::payload::xact::{self, DroppedStats, Prepare, TransactionEnd};
 use crate::wal::payload::xlog::{self, CheckPoint, EndOfRecovery, ParameterChange, RestorePoint};
 use crate::wal::record::{RecordHeader, RelationFile, ResourceManager};
@@ -65,6 +66,20 @@ pub enum What {
     ParameterChange(ParameterChange),
     /// The rest of the segment is unused.
     Switch,
+    /// A database was created or dropped. This takes effect at once, not at the commit.
+    Database {
+        /// Created, rather than dropped.
+        created: bool,
+        /// Its OID.
+        database: u32,
+    },
+    /// A tablespace was created or dropped.
+    Tablespace {
+        /// Created, rather than dropped.
+        created: bool,
+        /// Its OID.
+        tablespace: u32,
+    },
     /// An unfinished record was dropped.
     Overwrite {
         /// Where it started.
@@ -110,6 +125,8 @@ impl Event {
                 let (time, what) = control(record, major)?;
                 (header.xid(), time, what)
             }
+            ResourceManager::DATABASE => (header.xid(), None, database(record, major)?),
+            ResourceManager::TABLESPACE => (header.xid(), None, tablespace(record)?),
             _ => return None,
         };
         Some(Self { lsn: record.lsn, end: record.end, owner: record.owner, xid, time, what })
@@ -118,7 +135,7 @@ impl Event {
     /// Whether a record with this header may be an event: then all of it is needed.
     pub fn may_be(header: &RecordHeader) -> bool {
         match header.resource_manager() {
-            ResourceManager::TRANSACTION => true,
+            ResourceManager::TRANSACTION | ResourceManager::DATABASE | ResourceManager::TABLESPACE => true,
             // Page images and arbitrary filler can be long, and are none.
             ResourceManager::XLOG => {
                 !matches!(header.info() & 0xF0, 0x20 | 0xA0 | 0xB0 | 0xC0) && header.total_length() < 4096
@@ -126,6 +143,17 @@ impl Event {
             _ => false,
         }
     }
+}
+
+fn database(record: &Record<'_>, major: Major) -> Option<What> {
+    let dropped = if major >= Major::V15 { 0x20 } else { 0x10 };
+    let created = record.header.info() & 0xF0 != dropped;
+    Some(What::Database { created, database: Reader::new(record.main()).u32()? })
+}
+
+fn tablespace(record: &Record<'_>) -> Option<What> {
+    let created = record.header.info() & 0xF0 == 0;
+    Some(What::Tablespace { created, tablespace: Reader::new(record.main()).u32()? })
 }
 
 fn transaction(record: &Record<'_>, major: Major) -> Option<(Xid, Option<PgTime>, What)> {

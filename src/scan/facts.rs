@@ -1,5 +1,6 @@
 //! What one scan of one file yields.
 
+use super::activity::Activity;
 use super::event::Event;
 use super::identify::Identity;
 use super::stats::Transactions;
@@ -58,6 +59,8 @@ pub struct SegmentFacts {
     pub transactions: Vec<Transactions>,
     /// Events, in LSN order.
     pub events: Vec<Event>,
+    /// What transactions did to rows and files, where events were asked for.
+    pub activity: Vec<Activity>,
     /// Start and end of each record, where that was asked for.
     pub records: Vec<(Lsn, Lsn)>,
     /// CRC-32C over the bytes from the segment's start to a position that was asked for.

@@ -3,6 +3,7 @@
 //! Scanning one file is a pure function of its bytes and of what the histories say about who owns them; it knows
 //! nothing of the neighbours.
 
+pub mod activity;
 pub mod event;
 pub mod facts;
 pub mod identify;

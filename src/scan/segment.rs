@@ -1,5 +1,6 @@
 //! The scan of one file.
 
+use super::activity::Gatherer;
 use super::event::{Event, What};
 use super::facts::{FileFault, SegmentFacts};
 use super::identify::Identity;
@@ -8,7 +9,7 @@ use crate::archive::{Archive, Entry, ReadError, Scratch, StoreError};
 use crate::wal::crc::{self, Crc32c};
 use crate::wal::payload::xact;
 use crate::wal::record::{RecordHeader, ResourceManager};
-use crate::wal::walk::{Capture, Ending, Record, Setup, Sink, Walk, Walked, Wound};
+use crate::wal::walk::{Capture, Ending, Format, Record, Setup, Sink, Walk, Walked, Wound};
 use crate::wal::{Lsn, Major, Owners, SegmentName, WalFileName};
 use std::ops::ControlFlow;
 
@@ -141,7 +142,7 @@ impl<'a> Scan<'a> {
             timeline: self.name.timeline,
             owners: self.expectation.owners.clone(),
         };
-        let collector = Collector::new(identity.format.major, self.expectation);
+        let collector = Collector::new(&identity.format, self.expectation);
         self.digests = Digests::new(start, identity.format.segment_size.bytes(), self.expectation);
         self.walk = Some((identity, Walk::new(setup, collector)));
     }
@@ -183,6 +184,7 @@ impl<'a> Scan<'a> {
             walked: Walked::default(),
             transactions: Vec::new(),
             events: Vec::new(),
+            activity: Vec::new(),
             records: Vec::new(),
             digests: self.digests.done,
         };
@@ -207,6 +209,7 @@ impl<'a> Scan<'a> {
         facts.transactions = collector.transactions;
         facts.events = collector.events;
         facts.records = collector.records;
+        facts.activity = collector.gatherer.finish();
         facts
     }
 }
@@ -237,17 +240,21 @@ struct Collector {
     /// From where on every record's place is kept; [`Lsn::MAX`] for none.
     records_from: Lsn,
     records: Vec<(Lsn, Lsn)>,
+    gatherer: Gatherer,
+    page_bytes: u32,
 }
 
 impl Collector {
-    fn new(major: Major, expectation: &Expectation) -> Self {
+    fn new(format: &Format, expectation: &Expectation) -> Self {
         Self {
-            major,
+            major: format.major,
             detail: expectation.detail,
             transactions: Vec::new(),
             events: Vec::new(),
             records_from: expectation.records_from.unwrap_or(Lsn::MAX),
             records: Vec::new(),
+            gatherer: Gatherer::default(),
+            page_bytes: u32::try_from(format.page_bytes).unwrap_or(u32::MAX),
         }
     }
 
@@ -281,7 +288,13 @@ impl Sink for Collector {
                 let event = Event::from_record(record, self.major);
                 self.events.extend(event.filter(|e| self.detail == Detail::Events || e.what != What::Switch));
             }
+            ResourceManager::DATABASE | ResourceManager::TABLESPACE => {
+                self.events.extend(Event::from_record(record, self.major));
+            }
             _ => {}
+        }
+        if self.detail == Detail::Events {
+            self.gatherer.record(record, self.major, self.page_bytes);
         }
     }
 

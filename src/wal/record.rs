@@ -426,6 +426,15 @@ pub fn check_body(body: &[u8], body_length: u32, page_bytes: u32, major: Major) 
     walk_headers(body, body_length, page_bytes, major, |_| {})
 }
 
+/// The first block reference of a record, without its payloads; `None` if it has none.
+pub fn first_block(body: &[u8], page_bytes: u32, major: Major) -> Option<BlockReference<'static>> {
+    let (id, rest) = body.split_first()?;
+    if *id > MAX_BLOCK_ID {
+        return None;
+    }
+    block_header(&mut Cursor { rest }, *id, page_bytes, major, None).ok().map(|header| header.reference)
+}
+
 /// The block references of a record, with their payloads, from its whole body.
 ///
 /// # Errors

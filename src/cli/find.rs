@@ -1,0 +1,131 @@
+//! `walproof find`.
+
+use super::Status;
+use super::common::{self, CommandError, CommonArgs, Format};
+use crate::clock::{self, Clock};
+use crate::find::query::{KINDS, is_subtransaction};
+use crate::find::{Index, Order, Query};
+use crate::report::find;
+use crate::report::json::Document;
+use crate::wal::{Lsn, PgTime, TimelineId, Xid};
+use clap::{Args, ValueEnum};
+use std::time::Duration;
+
+/// How events are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum OrderChoice {
+    /// By timeline and position
+    Lsn,
+    /// By time
+    Time,
+    /// Most rows first
+    Rows,
+}
+
+/// What `find` takes.
+#[derive(Debug, Args)]
+pub(super) struct FindArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// What happened then, or the transactions on either side
+    #[arg(long, value_name = "T")]
+    time: Option<String>,
+    /// How far around that time
+    #[arg(long, value_name = "DURATION", requires = "time", value_parser = clock::parse_duration)]
+    window: Option<Duration>,
+    /// Not before this time
+    #[arg(long, value_name = "T", conflicts_with = "time")]
+    since: Option<String>,
+    /// Not after this time
+    #[arg(long, value_name = "T", conflicts_with = "time")]
+    until: Option<String>,
+    /// This transaction, or the one that this subtransaction belongs to
+    #[arg(long, value_name = "N")]
+    xid: Option<u32>,
+    /// The event whose record holds this position, else its neighbours
+    #[arg(long, value_name = "L")]
+    lsn: Option<Lsn>,
+    /// The restore point of this name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// commit, abort, prepare, restore-point, checkpoint, drop, truncate, …
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// What made or removed this relation file (its number, or its path)
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
+    /// Only this timeline
+    #[arg(long, value_name = "N")]
+    timeline: Option<u32>,
+    /// Only this database, by its OID
+    #[arg(long, value_name = "OID")]
+    database: Option<u32>,
+    /// Only so many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// lsn, time, or rows (most rows first)
+    #[arg(long, value_enum, default_value = "lsn")]
+    order: OrderChoice,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
+    let common = &args.common;
+    common.set_up()?;
+    let clock = common.clock()?;
+    let mut read_as = Vec::new();
+    let query = query(args, &clock, &mut read_as)?;
+    let archive = common.open()?;
+    let (plan, options) = CommonArgs::plan(&archive, &clock)?;
+    let library = common.library(&archive, &plan, &options)?;
+    let index = Index::of(&library);
+    let found = query.run(&index);
+    let mut notes = Vec::new();
+    if let Some(xid) = query.xid {
+        let owners = found
+            .iter()
+            .filter(|one| is_subtransaction(one.happening, xid))
+            .map(|one| one.happening.event.xid);
+        notes.extend(owners.map(|owner| format!("{xid} is a subtransaction of transaction {owner}")));
+    }
+    let answer = find::answer(&found, library.major, &clock, read_as, notes);
+    match common.format {
+        Format::Text => common::answer(&find::render(&answer, archive.location(), common.palette()))?,
+        Format::Json => common::document(&Document::new("find", archive.location(), &answer))?,
+    }
+    Ok(if found.is_empty() { Status::Bad } else { Status::Good })
+}
+
+fn query(args: &FindArgs, clock: &Clock, read_as: &mut Vec<String>) -> Result<Query, CommandError> {
+    if let Some(kind) = args.kind.as_deref().filter(|kind| !KINDS.contains(kind) && *kind != "rewrite") {
+        return Err(CommandError::Usage(format!(
+            "\"{kind}\" is no kind of event: it is one of {}, rewrite",
+            KINDS.join(", ")
+        )));
+    }
+    let mut time = |text: &Option<String>| -> Result<Option<PgTime>, CommandError> {
+        let Some(text) = text else { return Ok(None) };
+        let reading = clock.read(text).map_err(|error| CommandError::Usage(error.to_string()))?;
+        read_as.push(reading.read_as);
+        Ok(Some(reading.time))
+    };
+    Ok(Query {
+        time: time(&args.time)?,
+        since: time(&args.since)?,
+        until: time(&args.until)?,
+        window_us: args.window.map(|window| i64::try_from(window.as_micros()).unwrap_or(i64::MAX)),
+        xid: args.xid.map(Xid),
+        lsn: args.lsn,
+        name: args.name.clone(),
+        kind: args.kind.clone(),
+        table: args.table.clone(),
+        timeline: args.timeline.map(TimelineId),
+        database: args.database,
+        limit: args.limit,
+        order: match args.order {
+            OrderChoice::Lsn => Order::Lsn,
+            OrderChoice::Time => Order::Time,
+            OrderChoice::Rows => Order::Rows,
+        },
+    })
+}

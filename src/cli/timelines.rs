@@ -1,0 +1,41 @@
+//! `walproof timelines`.
+
+use super::Status;
+use super::common::{self, CommandError, CommonArgs, Format};
+use super::resolve::backups;
+use crate::audit;
+use crate::recovery::windows::windows;
+use crate::report::json::Document;
+use crate::report::timelines;
+use clap::Args;
+
+/// What `timelines` takes.
+#[derive(Debug, Args)]
+pub(super) struct TimelinesArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &TimelinesArgs) -> Result<Status, CommandError> {
+    let common = &args.common;
+    common.set_up()?;
+    let clock = common.clock()?;
+    let archive = common.open()?;
+    let (plan, options) = CommonArgs::plan(&archive, &clock)?;
+    let backups = backups(common, &archive, &plan)?;
+    let library = common.library(&archive, &plan, &options)?;
+    let windows = windows(&library, &backups, library.major)?;
+    let survey = audit::join(&plan, library.facts_in_order());
+    let audit = audit::judge(&plan, &survey, &options);
+    let answer = timelines::answer(&audit, &windows, &backups, &clock);
+    match common.format {
+        Format::Text => {
+            let text =
+                timelines::render(&audit, &windows, &backups, archive.location(), &clock, common.palette());
+            common::answer(&text)?;
+        }
+        Format::Json => common::document(&Document::new("timelines", archive.location(), &answer))?,
+    }
+    Ok(if audit.is_damaged() { Status::Bad } else { Status::Good })
+}

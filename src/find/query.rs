@@ -1,0 +1,275 @@
+//! Searching the index.
+
+use super::index::{Happening, Index};
+use super::loss::Loss;
+use crate::scan::event::What;
+use crate::wal::{Lsn, PgTime, TimelineId, Xid};
+use std::collections::BTreeMap;
+
+/// In which order events are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Order {
+    /// By timeline and position.
+    #[default]
+    Lsn,
+    /// By time.
+    Time,
+    /// Most rows first.
+    Rows,
+}
+
+/// What is looked for. Every part that is given must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Around this moment: what happened then, or on either side.
+    pub time: Option<PgTime>,
+    /// How far around it, in microseconds.
+    pub window_us: Option<i64>,
+    /// Not before this.
+    pub since: Option<PgTime>,
+    /// Not after this.
+    pub until: Option<PgTime>,
+    /// This transaction, or the one that it is a part of.
+    pub xid: Option<Xid>,
+    /// The event whose record holds this position, or its neighbours.
+    pub lsn: Option<Lsn>,
+    /// The restore point (or prepared transaction) of this name.
+    pub name: Option<String>,
+    /// Only this kind.
+    pub kind: Option<String>,
+    /// Only what touched this file: a number, or a path like base/5/16384.
+    pub table: Option<String>,
+    /// Only this timeline.
+    pub timeline: Option<TimelineId>,
+    /// Only this database.
+    pub database: Option<u32>,
+    /// Only so many.
+    pub limit: Option<usize>,
+    /// How to list them.
+    pub order: Order,
+}
+
+/// The kinds of events, and what is not listed unless it is asked for.
+pub const KINDS: [&str; 17] = [
+    "commit",
+    "abort",
+    "prepare",
+    "restore-point",
+    "checkpoint",
+    "checkpoint-redo",
+    "backup-end",
+    "end-of-recovery",
+    "parameter-change",
+    "switch",
+    "overwrite-contrecord",
+    "create-database",
+    "drop-database",
+    "create-tablespace",
+    "drop-tablespace",
+    "drop",
+    "truncate",
+];
+
+/// What an event is called.
+pub const fn kind(happening: &Happening) -> &'static str {
+    match &happening.event.what {
+        What::End(end) if end.committed => "commit",
+        What::End(_) => "abort",
+        What::Prepare { .. } => "prepare",
+        What::RestorePoint { .. } => "restore-point",
+        What::Checkpoint { .. } => "checkpoint",
+        What::CheckpointRedo { .. } => "checkpoint-redo",
+        What::BackupEnd { .. } => "backup-end",
+        What::EndOfRecovery(_) => "end-of-recovery",
+        What::ParameterChange(_) => "parameter-change",
+        What::Switch => "switch",
+        What::Overwrite { .. } => "overwrite-contrecord",
+        What::Database { created: true, .. } => "create-database",
+        What::Database { created: false, .. } => "drop-database",
+        What::Tablespace { created: true, .. } => "create-tablespace",
+        What::Tablespace { created: false, .. } => "drop-tablespace",
+    }
+}
+
+/// An event that was found, under the kind that it was found as.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// The event.
+    pub happening: &'a Happening,
+    /// Its kind, or the kind of loss that was asked for.
+    pub kind: &'static str,
+}
+
+impl Query {
+    /// The events that fit.
+    pub fn run<'a>(&self, index: &'a Index) -> Vec<Found<'a>> {
+        let mut found: Vec<Found<'a>> = index
+            .happenings
+            .iter()
+            .filter(|happening| self.fits(happening))
+            .filter_map(|h| self.as_asked(h))
+            .collect();
+        if let Some(lsn) = self.lsn {
+            found = at_position(&found, lsn);
+        }
+        if let Some(time) = self.time.filter(|_| self.window_us.is_none()) {
+            found = around(&found, time, self.kind.is_some());
+        }
+        match self.order {
+            Order::Lsn => {}
+            Order::Time => found.sort_by_key(|found| found.happening.event.time),
+            Order::Rows => {
+                let rows =
+                    |found: &Found<'_>| found.happening.activity.as_ref().map_or(0, |a| a.rows.total());
+                found.sort_by_key(|found| std::cmp::Reverse(rows(found)));
+            }
+        }
+        found.truncate(self.limit.unwrap_or(usize::MAX));
+        found
+    }
+
+    /// The event under the kind that was asked for; `None` if it is of another.
+    fn as_asked<'a>(&self, happening: &'a Happening) -> Option<Found<'a>> {
+        let own = kind(happening);
+        let Some(asked) = self.kind.as_deref() else {
+            let quiet = matches!(own, "switch" | "checkpoint-redo");
+            return (!quiet).then_some(Found { happening, kind: own });
+        };
+        let loss = happening.losses.iter().map(|loss| loss.name()).find(|name| *name == asked);
+        let as_drop =
+            (asked == Loss::Drop.name() && matches!(own, "drop-database" | "drop-tablespace")).then_some(own);
+        (own == asked).then_some(own).or(loss).or(as_drop).map(|kind| Found { happening, kind })
+    }
+
+    fn fits(&self, happening: &Happening) -> bool {
+        let event = &happening.event;
+        let within = |from: Option<PgTime>, to: Option<PgTime>| {
+            (from.is_none() && to.is_none())
+                || event
+                    .time
+                    .is_some_and(|at| from.is_none_or(|from| at >= from) && to.is_none_or(|to| at <= to))
+        };
+        let window = self.time.zip(self.window_us);
+        let around =
+            window.map(|(time, us)| (PgTime(time.0.saturating_sub(us)), PgTime(time.0.saturating_add(us))));
+        within(self.since, self.until)
+            && within(around.map(|(from, _)| from), around.map(|(_, to)| to))
+            && self.xid.is_none_or(|xid| holds_xid(happening, xid))
+            && self.name.as_ref().is_none_or(|name| has_name(happening, name))
+            && self.timeline.is_none_or(|timeline| timeline == event.owner)
+            && self.database.is_none_or(|database| database_of(happening) == Some(database))
+            && self.table.as_ref().is_none_or(|table| touches(happening, table))
+    }
+}
+
+/// Whether the event is of transaction `xid`, or of one that it is a subtransaction of.
+fn holds_xid(happening: &Happening, xid: Xid) -> bool {
+    happening.event.xid == xid || is_subtransaction(happening, xid)
+}
+
+/// Whether `xid` is a subtransaction of the event's transaction.
+pub fn is_subtransaction(happening: &Happening, xid: Xid) -> bool {
+    match &happening.event.what {
+        What::End(end) => end.details.as_ref().is_some_and(|details| details.subtransactions.contains(&xid)),
+        What::Prepare { subtransactions, .. } => subtransactions.contains(&xid),
+        _ => false,
+    }
+}
+
+fn has_name(happening: &Happening, wanted: &str) -> bool {
+    name_of(happening).is_some_and(|name| name == wanted)
+}
+
+/// The name of a restore point or of a prepared transaction.
+pub fn name_of(happening: &Happening) -> Option<&str> {
+    match &happening.event.what {
+        What::RestorePoint { name } => Some(name),
+        What::Prepare { gid, .. } => Some(gid),
+        What::End(end) => end.details.as_ref().and_then(|details| details.gid.as_deref()),
+        _ => None,
+    }
+}
+
+/// The database that an event belongs to, where that is known.
+pub fn database_of(happening: &Happening) -> Option<u32> {
+    match &happening.event.what {
+        What::Prepare { database, .. } | What::Database { database, .. } => Some(*database),
+        _ => happening.activity.as_ref().map(|activity| activity.database).filter(|database| *database != 0),
+    }
+}
+
+/// Paths of the relation files that were removed with a transaction.
+pub fn dropped_files(happening: &Happening) -> Vec<String> {
+    let What::End(end) = &happening.event.what else { return Vec::new() };
+    let Some(details) = &end.details else { return Vec::new() };
+    details
+        .dropped_files
+        .iter()
+        .map(|file| match file.tablespace {
+            1664 => format!("global/{}", file.number),
+            1663 => format!("base/{}/{}", file.database, file.number),
+            other => format!("pg_tblspc/{other}/{}/{}", file.database, file.number),
+        })
+        .collect()
+}
+
+/// Whether a relation file, by its number or path, was made or removed by the transaction.
+fn touches(happening: &Happening, table: &str) -> bool {
+    let number: Option<u32> = table.rsplit('/').next().and_then(|part| part.parse().ok());
+    let created = happening.activity.iter().flat_map(|activity| &activity.created);
+    dropped_files(happening).iter().any(|path| path == table || path.rsplit('/').next() == Some(table))
+        || created.clone().any(|(_, _, created)| Some(*created) == number)
+}
+
+fn by_timeline<'a>(found: &[Found<'a>]) -> BTreeMap<TimelineId, Vec<Found<'a>>> {
+    let mut timelines: BTreeMap<TimelineId, Vec<Found<'a>>> = BTreeMap::new();
+    for one in found {
+        timelines.entry(one.happening.event.owner).or_default().push(*one);
+    }
+    timelines
+}
+
+/// The event whose record holds `lsn`; else its neighbours on each timeline.
+fn at_position<'a>(found: &[Found<'a>], lsn: Lsn) -> Vec<Found<'a>> {
+    let holds = |one: &&Found<'a>| one.happening.event.lsn <= lsn && lsn < one.happening.event.end;
+    let inside: Vec<Found<'a>> = found.iter().filter(holds).copied().collect();
+    if !inside.is_empty() {
+        return inside;
+    }
+    by_timeline(found)
+        .into_values()
+        .flat_map(|events| {
+            let after = events.partition_point(|one| one.happening.event.lsn <= lsn);
+            let before = after.checked_sub(1).and_then(|before| events.get(before).copied());
+            before.into_iter().chain(events.get(after).copied()).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// What happened at `time`, and the transactions on either side (whatever it is, if a kind was asked for), on
+/// each timeline that was live then.
+fn around<'a>(found: &[Found<'a>], time: PgTime, any_kind: bool) -> Vec<Found<'a>> {
+    let mut live = Vec::new();
+    let mut nearest = Vec::new();
+    for events in by_timeline(found).into_values() {
+        let wanted = |one: &Found<'a>| {
+            let event = &one.happening.event;
+            event.time.is_some()
+                && (any_kind || event.time == Some(time) || matches!(event.what, What::End(_)))
+        };
+        let timed: Vec<Found<'a>> = events.into_iter().filter(wanted).collect();
+        let at = |one: &Found<'a>| one.happening.event.time;
+        // Times are not sorted: the last one in front of the first that is later.
+        let after = timed.iter().position(|one| at(one) > Some(time));
+        let limit = after.unwrap_or(timed.len());
+        let before = timed.get(..limit).unwrap_or_default().iter().rposition(|one| at(one) < Some(time));
+        let exact = timed.iter().enumerate().filter(|(_, one)| at(one) == Some(time)).map(|(i, _)| i);
+        let mut picked: Vec<usize> = exact.chain(before).chain(after).collect();
+        picked.sort_unstable();
+        picked.dedup();
+        let was_live = before.is_some() && after.is_some() || timed.iter().any(|one| at(one) == Some(time));
+        let events = picked.into_iter().filter_map(|i| timed.get(i).copied());
+        if was_live { live.extend(events) } else { nearest.extend(events) }
+    }
+    if live.is_empty() { nearest } else { live }
+}

@@ -1,0 +1,179 @@
+//! Events as text and as JSON.
+
+use super::json;
+use super::printable;
+use super::text::{self, Palette, counted};
+use crate::clock::Clock;
+use crate::find::Happening;
+use crate::find::query::{self, Found};
+use crate::scan::activity::Rows;
+use crate::scan::event::What;
+use crate::wal::{Lsn, Major, TimelineId, Xid};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// One event in JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventAnswer {
+    kind: &'static str,
+    timeline: TimelineId,
+    #[serde(serialize_with = "json::text")]
+    lsn: Lsn,
+    #[serde(serialize_with = "json::text")]
+    end_lsn: Lsn,
+    xid: Option<Xid>,
+    xid64: Option<u64>,
+    time: Option<String>,
+    segment: String,
+    name: Option<String>,
+    database: Option<u32>,
+    subxids: Vec<Xid>,
+    tables: Vec<String>,
+    dropped_files: Vec<String>,
+    rows: Option<Rows>,
+    stop_before: Option<String>,
+    losses: Vec<&'static str>,
+}
+
+/// The answer of `find`.
+#[derive(Clone, Debug, Serialize)]
+pub struct FindAnswer {
+    events: Vec<EventAnswer>,
+    read_as: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// The answer. `read_as` says how times were read, `notes` what a person should know.
+pub fn answer(
+    found: &[Found<'_>],
+    major: Major,
+    clock: &Clock,
+    read_as: Vec<String>,
+    notes: Vec<String>,
+) -> FindAnswer {
+    let events = found.iter().map(|one| event_answer(one, major, clock)).collect();
+    FindAnswer { events, read_as, notes }
+}
+
+fn event_answer(found: &Found<'_>, major: Major, clock: &Clock) -> EventAnswer {
+    let happening = found.happening;
+    let event = &happening.event;
+    EventAnswer {
+        kind: found.kind,
+        timeline: event.owner,
+        lsn: event.lsn,
+        end_lsn: event.end,
+        xid: (event.xid != Xid::INVALID).then_some(event.xid),
+        xid64: happening.xid64.map(|xid| xid.0),
+        time: event.time.map(|time| clock.iso(time)),
+        segment: happening.segment.to_string(),
+        name: query::name_of(happening).map(ToOwned::to_owned),
+        database: query::database_of(happening),
+        subxids: subtransactions(happening),
+        tables: Vec::new(),
+        dropped_files: query::dropped_files(happening),
+        rows: happening.activity.as_ref().map(|activity| activity.rows),
+        stop_before: stop_before(happening, major),
+        losses: happening.losses.iter().map(|loss| loss.name()).collect(),
+    }
+}
+
+fn subtransactions(happening: &Happening) -> Vec<Xid> {
+    match &happening.event.what {
+        What::End(end) => {
+            end.details.as_ref().map(|details| details.subtransactions.clone()).unwrap_or_default()
+        }
+        What::Prepare { subtransactions, .. } => subtransactions.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// The options for `resolve` that stop just before a loss.
+fn stop_before(happening: &Happening, major: Major) -> Option<String> {
+    let event = &happening.event;
+    let timeline = event.owner;
+    match &event.what {
+        What::End(_) if !happening.losses.is_empty() => {
+            Some(format!("--target-xid {} --exclusive --target-timeline {timeline}", event.xid))
+        }
+        // The files of a database go before its transaction commits.
+        What::Database { created: false, .. } | What::Tablespace { created: false, .. }
+            if major >= Major::V10 =>
+        {
+            Some(format!("--target-lsn {} --exclusive --target-timeline {timeline}", event.lsn))
+        }
+        _ => None,
+    }
+}
+
+/// The list for people.
+pub fn render(answer: &FindAnswer, location: &str, palette: Palette) -> String {
+    let mut text = String::new();
+    let location = printable(location);
+    if answer.events.is_empty() {
+        let _ = writeln!(text, "{}  {location}", palette.caution("NOTHING FOUND"));
+    } else {
+        let count = counted(answer.events.len() as u64, "event");
+        let _ = writeln!(text, "{}  {location}", palette.good(&count));
+    }
+    for line in answer.read_as.iter().chain(&answer.notes) {
+        let _ = writeln!(text, "  {}", palette.faint(&printable(line)));
+    }
+    if answer.events.is_empty() {
+        return text;
+    }
+    let header = ["TL", "LSN", "time", "what", "xid", "segment", "details"];
+    let rows = answer.events.iter().map(row).collect();
+    let _ = writeln!(text);
+    text.push_str(&text::table(&header, rows));
+    for event in answer.events.iter().filter(|event| event.stop_before.is_some()) {
+        let options = event.stop_before.as_deref().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "\n  to stop just before the {} at {}:  walproof resolve {location} {options}",
+            event.kind, event.lsn
+        );
+    }
+    text
+}
+
+fn row(event: &EventAnswer) -> Vec<String> {
+    vec![
+        event.timeline.to_string(),
+        event.lsn.to_string(),
+        event.time.clone().unwrap_or_else(|| "-".to_owned()),
+        event.kind.to_owned(),
+        event.xid.map_or_else(|| "-".to_owned(), |xid| xid.to_string()),
+        event.segment.clone(),
+        details(event),
+    ]
+}
+
+fn details(event: &EventAnswer) -> String {
+    let mut parts = Vec::new();
+    if let Some(name) = &event.name {
+        parts.push(format!("\"{}\"", printable(name)));
+    }
+    if let Some(rows) = event.rows.filter(|rows| rows.total() > 0) {
+        let counts = [(rows.inserted, "inserted"), (rows.updated, "updated"), (rows.deleted, "deleted")];
+        let shown: Vec<String> = counts
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, what)| format!("{} {what}", text::number(*n)))
+            .collect();
+        parts.push(format!("rows: {}", shown.join(", ")));
+    }
+    let other: Vec<&str> = event.losses.iter().copied().filter(|loss| *loss != event.kind).collect();
+    if !other.is_empty() {
+        parts.push(other.join(", "));
+    }
+    match event.dropped_files.as_slice() {
+        [] => {}
+        [one] => parts.push(format!("removed {one}")),
+        [first, rest @ ..] => parts.push(format!("removed {first} and {} more", rest.len())),
+    }
+    if !event.subxids.is_empty() {
+        parts.push(counted(event.subxids.len() as u64, "subtransaction"));
+    }
+    parts.join("; ")
+}

@@ -1,0 +1,182 @@
+//! The tree of timelines and what can be recovered to, as text and as JSON.
+
+use super::json;
+use super::printable;
+use super::text::{self, Palette, counted};
+use super::verify::{TimelineAnswer, timeline_answers};
+use crate::audit::{Audit, TimelineReport};
+use crate::backup::BaseBackup;
+use crate::clock::Clock;
+use crate::finding::Finding;
+use crate::recovery::windows::Window;
+use crate::wal::{Lsn, TimelineId};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+#[derive(Clone, Debug, Serialize)]
+struct WindowAnswer {
+    backup: String,
+    timeline: TimelineId,
+    path: Vec<TimelineId>,
+    #[serde(serialize_with = "json::text")]
+    consistent_lsn: Lsn,
+    #[serde(serialize_with = "json::text")]
+    end_lsn: Lsn,
+    earliest_time: Option<String>,
+    latest_time: Option<String>,
+    latest_target_time: Option<String>,
+}
+
+/// The answer of `timelines`.
+#[derive(Clone, Debug, Serialize)]
+pub struct TimelinesAnswer<'a> {
+    timelines: Vec<TimelineAnswer>,
+    findings: &'a [Finding],
+    windows: Vec<WindowAnswer>,
+}
+
+/// The answer.
+pub fn answer<'a>(
+    audit: &'a Audit,
+    windows: &[Window],
+    backups: &[BaseBackup],
+    clock: &Clock,
+) -> TimelinesAnswer<'a> {
+    TimelinesAnswer {
+        timelines: timeline_answers(&audit.timelines, clock),
+        findings: &audit.findings,
+        windows: windows.iter().map(|window| window_answer(window, backups, clock)).collect(),
+    }
+}
+
+fn window_answer(window: &Window, backups: &[BaseBackup], clock: &Clock) -> WindowAnswer {
+    WindowAnswer {
+        backup: backups.get(window.backup).map(|backup| backup.label.clone()).unwrap_or_default(),
+        timeline: window.timeline,
+        path: window.path.clone(),
+        consistent_lsn: window.consistent,
+        end_lsn: window.end,
+        earliest_time: window.earliest.map(|time| clock.iso(time)),
+        latest_time: window.latest.map(|time| clock.iso(time)),
+        latest_target_time: window.latest_target.map(|time| clock.iso(time)),
+    }
+}
+
+/// The tree and the windows for people.
+pub fn render(
+    audit: &Audit,
+    windows: &[Window],
+    backups: &[BaseBackup],
+    location: &str,
+    clock: &Clock,
+    palette: Palette,
+) -> String {
+    let mut text = String::new();
+    let count = counted(audit.timelines.len() as u64, "timeline");
+    let verdict = if audit.is_damaged() { palette.bad("DAMAGED") } else { palette.good("OK") };
+    let _ = writeln!(text, "{verdict}  {}: {count}\n", printable(location));
+    let known =
+        |timeline: Option<TimelineId>| audit.timelines.iter().any(|report| Some(report.timeline) == timeline);
+    for root in audit.timelines.iter().filter(|report| !known(report.parent)) {
+        branch(
+            &mut text,
+            audit,
+            root,
+            &Rails { prefix: String::new(), last: true, root: true },
+            backups,
+            clock,
+        );
+    }
+    let _ = writeln!(text, "\n{}", palette.heading("What can be recovered to"));
+    if windows.is_empty() {
+        let _ = writeln!(text, "  nothing: no base backup is known (name one with --backup)");
+    } else {
+        text.push_str(&window_table(windows, backups, clock));
+    }
+    if !audit.findings.is_empty() {
+        let _ = writeln!(text);
+        text.push_str(&text::findings(&audit.findings, palette));
+    }
+    text
+}
+
+/// What is drawn to the left of a branch.
+struct Rails {
+    prefix: String,
+    last: bool,
+    root: bool,
+}
+
+/// One timeline and those that left it, in the order in which they did.
+fn branch(
+    text: &mut String,
+    audit: &Audit,
+    report: &TimelineReport,
+    rails: &Rails,
+    backups: &[BaseBackup],
+    clock: &Clock,
+) {
+    let joint = match (rails.root, rails.last) {
+        (true, _) => "",
+        (false, true) => "└─ ",
+        (false, false) => "├─ ",
+    };
+    let _ = writeln!(text, "  {}{joint}{}", rails.prefix, describe(report, clock));
+    let below = match (rails.root, rails.last) {
+        (true, _) => String::new(),
+        (false, true) => format!("{}   ", rails.prefix),
+        (false, false) => format!("{}│  ", rails.prefix),
+    };
+    let mut children: Vec<&TimelineReport> =
+        audit.timelines.iter().filter(|child| child.parent == Some(report.timeline)).collect();
+    children.sort_by_key(|child| (child.switch, child.timeline));
+    let rail = if children.is_empty() { "   " } else { "│  " };
+    for backup in backups.iter().filter(|backup| backup.timeline == report.timeline) {
+        let _ =
+            writeln!(text, "  {below}{rail}· backup {} at {}", printable(&backup.label), backup.start_lsn);
+    }
+    for (index, child) in children.iter().enumerate() {
+        let last = index + 1 == children.len();
+        branch(text, audit, child, &Rails { prefix: below.clone(), last, root: false }, backups, clock);
+    }
+}
+
+fn describe(report: &TimelineReport, clock: &Clock) -> String {
+    let mut line = format!("timeline {}", report.timeline);
+    if let (Some(start), Some(end)) = (report.start, report.end) {
+        let _ = write!(line, "  {start} – {end}");
+    } else {
+        line.push_str("  no WAL");
+    }
+    if let Some(switch) = report.switch {
+        let _ =
+            write!(line, "  left at {switch}, {}", printable(report.reason.as_deref().unwrap_or_default()));
+    }
+    let _ = write!(line, "  ({}", counted(report.transactions.commits, "commit"));
+    if let Some((first, last)) = report.commit_times() {
+        let _ = write!(line, ", {} – {}", clock.iso(first), clock.iso(last));
+    }
+    line.push(')');
+    if report.ranges.len() > 1 {
+        let _ = write!(line, "  broken into {} pieces", report.ranges.len());
+    }
+    line
+}
+
+fn window_table(windows: &[Window], backups: &[BaseBackup], clock: &Clock) -> String {
+    let header = ["backup", "TL", "path", "from", "to", "earliest time", "latest time target"];
+    let time = |time: Option<crate::wal::PgTime>| time.map_or_else(|| "-".to_owned(), |time| clock.iso(time));
+    let row = |window: &Window| {
+        let path: Vec<String> = window.path.iter().map(ToString::to_string).collect();
+        vec![
+            backups.get(window.backup).map(|backup| printable(&backup.label)).unwrap_or_default(),
+            window.timeline.to_string(),
+            path.join("→"),
+            window.consistent.to_string(),
+            window.end.to_string(),
+            time(window.earliest),
+            time(window.latest_target),
+        ]
+    };
+    text::table(&header, windows.iter().map(row).collect())
+}
