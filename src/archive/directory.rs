@@ -47,8 +47,14 @@ impl Directory {
         descend: &dyn Fn(&Path) -> Descent,
         objects: &mut Vec<Object>,
     ) -> Result<(), StoreError> {
-        let path = self.root.join(relative);
-        for entry in read_folder(&path)? {
+        let entries = match read_folder(&self.root.join(relative)) {
+            // A folder that went away since its name was read.
+            Err(StoreError::List { source, .. }) if depth > 0 && source.kind() == io::ErrorKind::NotFound => {
+                return Ok(());
+            }
+            entries => entries?,
+        };
+        for entry in entries {
             let below = relative.join(entry.file_name());
             let list_error = |source| StoreError::List { path: self.root.join(&below), source };
             let kind = entry.file_type().map_err(list_error)?;
@@ -64,10 +70,14 @@ impl Directory {
                 objects.push(special(below, A_DATA_DIRECTORY));
                 continue;
             }
-            if descent != Descent::Skip && depth < MAX_DEPTH && entry.file_name() != LOST_AND_FOUND {
+            if descent == Descent::Skip || entry.file_name() == LOST_AND_FOUND {
+                objects.push(special(below, A_DIRECTORY));
+            } else if depth == MAX_DEPTH {
+                objects.push(special(below, "a directory nested too deep to be looked into"));
+            } else {
                 self.list_below(&below, descent == Descent::Whole, depth + 1, descend, objects)?;
+                objects.push(special(below, A_DIRECTORY));
             }
-            objects.push(special(below, A_DIRECTORY));
         }
         Ok(())
     }
@@ -160,7 +170,8 @@ impl Store for Directory {
     }
 
     fn find(&self, path: &Path) -> Result<Option<Object>, StoreError> {
-        describe_file(&self.root, path.to_owned())
+        let found = describe_file(&self.root, path.to_owned())?;
+        Ok(found.filter(|object| object.kind == ObjectKind::Regular))
     }
 
     fn read(&self, object: &Object, buffer: &mut Vec<u8>, sink: Sink<'_>) -> Result<(), StoreError> {
@@ -266,6 +277,9 @@ fn describe_file(root: &Path, path: PathBuf) -> Result<Option<Object>, StoreErro
         Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(StoreError::List { path: root.join(path), source }),
     };
+    if found.is_dir() {
+        return Ok(Some(special(path, "a symbolic link to a directory, which is not followed")));
+    }
     if !found.is_file() {
         return Ok(Some(special(path, describe(&found))));
     }
@@ -295,3 +309,7 @@ fn describe(found: &Metadata) -> &'static str {
         "a regular file"
     }
 }
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

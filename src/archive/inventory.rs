@@ -122,9 +122,8 @@ impl Sorter {
     }
 
     fn take(&mut self, object: Object, rules: &dyn Rules) {
-        if object.path.starts_with("archive_status") {
-            self.inventory.is_pg_wal = true;
-        }
+        let status = object.path.as_os_str().as_encoded_bytes().strip_prefix(b"archive_status");
+        self.inventory.is_pg_wal |= matches!(status, Some([] | [b'/', ..]));
         let role = rules.role(&object.path);
         match (role, object.kind) {
             (Role::Wal(name, group), ObjectKind::Regular) => {
@@ -151,9 +150,13 @@ impl Sorter {
     }
 
     /// The number of the group called `name`, in the order of first sight.
-    fn group(&mut self, name: String) -> u16 {
+    fn group(&mut self, name: &str) -> u16 {
+        if let Some(known) = self.group_ids.get(name) {
+            return *known;
+        }
         let next = u16::try_from(self.group_ids.len()).unwrap_or(u16::MAX);
-        *self.group_ids.entry(name).or_insert(next)
+        self.group_ids.insert(name.to_owned(), next);
+        next
     }
 
     fn finish(mut self) -> Inventory {

@@ -12,7 +12,7 @@
 //! xlog.db may be stale or absent: the folders are believed, not the list.
 
 use super::{
-    Descent, Found, Layout, Role, Rules, View, file_name, has_suffix, is_wal_folder, parts_below,
+    Descent, Found, Layout, Parts, Role, Rules, View, file_name, has_suffix, is_wal_folder, parts_below,
     wal_or_unknown,
 };
 use crate::archive::inventory::BackupKind;
@@ -36,7 +36,7 @@ impl Barman {
     }
 
     /// The parts of `path` below the server's folder.
-    fn below<'a>(&self, path: &'a Path) -> Option<Vec<&'a str>> {
+    fn below<'a>(&self, path: &'a Path) -> Option<Parts<'a>> {
         parts_below(path, self.server.trim_end_matches('/'))
     }
 }
@@ -87,7 +87,7 @@ impl Rules for Barman {
         let Some(parts) = self.below(folder) else {
             return if folder.as_os_str().is_empty() { Descent::Level } else { Descent::Skip };
         };
-        match parts.as_slice() {
+        match &*parts {
             ["wals"] => Descent::Whole,
             // In a bucket a backup is a few tars; on disk it is the whole cluster, in `data`.
             ["base"] if self.layout == Layout::BarmanCloud => Descent::Whole,
@@ -96,7 +96,7 @@ impl Rules for Barman {
         }
     }
 
-    fn role(&self, path: &Path) -> Role {
+    fn role<'a>(&self, path: &'a Path) -> Role<'a> {
         let Some(file) = file_name(path) else { return Role::Unknown };
         if self.wal_alone {
             return wal_role(file);
@@ -115,7 +115,7 @@ impl Rules for Barman {
     }
 }
 
-fn wal_role(file: &str) -> Role {
+fn wal_role(file: &str) -> Role<'_> {
     // The list itself, its lock and its copies while it is written.
     let is_list = file.starts_with("xlog.db") || file.starts_with(".xlog");
     if is_list || has_suffix(file, "tmp") { Role::Known } else { wal_or_unknown(file) }

@@ -118,9 +118,9 @@ impl FromStr for LayoutChoice {
 
 /// What an object is to the archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Role {
+pub(crate) enum Role<'a> {
     /// A WAL file, in the group of files named (an archive id of pgBackRest's; else empty).
-    Wal(WalFileName, String),
+    Wal(WalFileName, &'a str),
     /// A description of base backups: what kind, and the label of the backup where the path tells it.
     Backup(BackupKind, String),
     /// Something that belongs to the backup labelled so.
@@ -141,7 +141,7 @@ pub(crate) trait Rules: Send + Sync + fmt::Debug {
     fn descend(&self, folder: &Path) -> Descent;
 
     /// What the object at `path` is.
-    fn role(&self, path: &Path) -> Role;
+    fn role<'a>(&self, path: &'a Path) -> Role<'a>;
 
     /// The SHA-1 that the name of the object promises for its plain bytes, in hexadecimal.
     fn promised_sha1<'a>(&self, path: &'a Path) -> Option<&'a str> {
@@ -314,17 +314,46 @@ pub(crate) fn wal_name(file: &str) -> Option<WalFileName> {
 
 /// The last part of a path, if it is text.
 fn file_name(path: &Path) -> Option<&str> {
-    path.file_name()?.to_str()
+    path.to_str()?.rsplit('/').next()
 }
 
-/// The parts of `path` below `folder`, if it is below and all text.
-fn parts_below<'a>(path: &'a Path, folder: &str) -> Option<Vec<&'a str>> {
-    path.strip_prefix(folder).ok()?.iter().map(std::ffi::OsStr::to_str).collect()
+/// Parts that a path may have to be looked at: no layout is deeper.
+const PARTS_MAX: usize = 12;
+
+/// A path taken apart, without a buffer of its own on the heap: an archive has a million of them.
+struct Parts<'a> {
+    parts: [&'a str; PARTS_MAX],
+    count: usize,
+}
+
+impl<'a> std::ops::Deref for Parts<'a> {
+    type Target = [&'a str];
+
+    fn deref(&self) -> &[&'a str] {
+        self.parts.get(..self.count).unwrap_or_default()
+    }
+}
+
+/// The parts of `path` below `folder`, if it is below, all text and not too deep.
+fn parts_below<'a>(path: &'a Path, folder: &str) -> Option<Parts<'a>> {
+    let text = path.to_str()?;
+    let below = if folder.is_empty() { text } else { text.strip_prefix(folder)? };
+    let below = match below.strip_prefix('/') {
+        Some(below) if !folder.is_empty() => below,
+        _ if folder.is_empty() || below.is_empty() => below,
+        _ => return None,
+    };
+    let mut taken = Parts { parts: [""; PARTS_MAX], count: 0 };
+    for part in below.split('/').filter(|part| !part.is_empty()) {
+        *taken.parts.get_mut(taken.count)? = part;
+        taken.count += 1;
+    }
+    Some(taken)
 }
 
 /// The role of a file in a folder of WAL: its name, or nothing known.
-fn wal_or_unknown(file: &str) -> Role {
-    wal_name(file).map_or(Role::Unknown, |name| Role::Wal(name, String::new()))
+fn wal_or_unknown(file: &str) -> Role<'_> {
+    wal_name(file).map_or(Role::Unknown, |name| Role::Wal(name, ""))
 }
 
 /// Whether `file` ends in a dot and `suffix`.

@@ -26,25 +26,35 @@ impl PgProbackup {
 }
 
 pub(super) fn detect(view: &View<'_>) -> Result<Option<Found>, StoreError> {
-    for up in 0..2 {
-        let root = ["", ".."][up];
-        let at_root = up == 0 || ["wal", "backups"].contains(&view.name(0));
-        if at_root && is_catalog(view, root)? {
-            let wal = if root.is_empty() { "wal".to_owned() } else { format!("{root}/wal") };
-            let instance = view.only("instances", view.folders(&wal)?)?;
-            return Ok(instance.and_then(|instance| Found::up(up, PgProbackup { instance })));
-        }
+    if let Some(instance) = view.only("instances", instances(view, "")?)? {
+        return Ok(Found::here(PgProbackup { instance }));
     }
-    if ["wal", "backups"].contains(&view.name(1)) && is_catalog(view, "../..")? {
-        return Ok(Found::up(2, PgProbackup { instance: view.name(0).to_owned() }));
+    let of_catalog = |name: &str| ["wal", "backups"].contains(&name);
+    if of_catalog(view.name(0))
+        && let Some(instance) = view.only("instances", instances(view, "../")?)?
+    {
+        return Ok(Found::up(1, PgProbackup { instance }));
+    }
+    let instance = view.name(0).to_owned();
+    if of_catalog(view.name(1)) && instances(view, "../../")?.contains(&instance) {
+        return Ok(Found::up(2, PgProbackup { instance }));
     }
     Ok(None)
 }
 
-fn is_catalog(view: &View<'_>, root: &str) -> Result<bool, StoreError> {
-    let children = view.children(root)?;
-    let has = |name: &str| children.iter().any(|child| child.is_folder && child.name == name);
-    Ok(has("wal") && has("backups"))
+/// The instances of a catalog at `root`: they have WAL, and backups with a configuration file. Folders called
+/// `wal` and `backups` alone stand side by side in many places.
+fn instances(view: &View<'_>, root: &str) -> Result<Vec<String>, StoreError> {
+    let mut found = Vec::new();
+    if !view.has(root.trim_end_matches('/'), &["backups"])? {
+        return Ok(found);
+    }
+    for instance in view.folders(&format!("{root}wal"))? {
+        if view.has(&format!("{root}backups/{instance}"), &["pg_probackup.conf"])? {
+            found.push(instance);
+        }
+    }
+    Ok(found)
 }
 
 impl Rules for PgProbackup {
@@ -54,7 +64,7 @@ impl Rules for PgProbackup {
 
     fn descend(&self, folder: &Path) -> Descent {
         let Some(parts) = parts_below(folder, "") else { return Descent::Skip };
-        match parts.as_slice() {
+        match &*parts {
             _ if self.instance.is_empty() => Descent::Whole,
             ["wal", instance] if *instance == self.instance => Descent::Whole,
             ["backups", instance] | ["backups", instance, _] if *instance == self.instance => Descent::Level,
@@ -63,10 +73,10 @@ impl Rules for PgProbackup {
         }
     }
 
-    fn role(&self, path: &Path) -> Role {
+    fn role<'a>(&self, path: &'a Path) -> Role<'a> {
         let Some(file) = file_name(path) else { return Role::Unknown };
         let Some(parts) = parts_below(path, "") else { return Role::Unknown };
-        match parts.as_slice() {
+        match &*parts {
             ["backups", _, id, "backup.control"] => {
                 Role::Backup(BackupKind::PgProbackupControl, (*id).to_owned())
             }
@@ -77,7 +87,7 @@ impl Rules for PgProbackup {
     }
 }
 
-fn wal_role(file: &str) -> Role {
+fn wal_role(file: &str) -> Role<'_> {
     // Files that are still being written.
     if has_suffix(file, "part") { Role::Known } else { wal_or_unknown(file) }
 }

@@ -32,7 +32,7 @@ impl Rules for PgRman {
 
     fn descend(&self, folder: &Path) -> Descent {
         let Some(parts) = parts_below(folder, "") else { return Descent::Skip };
-        match parts.as_slice() {
+        match &*parts {
             [] | ["timeline_history"] => Descent::Level,
             [day] | [day, _] if is_digits(day, 8) => Descent::Level,
             [day, _, "arclog"] if is_digits(day, 8) => Descent::Whole,
@@ -40,10 +40,10 @@ impl Rules for PgRman {
         }
     }
 
-    fn role(&self, path: &Path) -> Role {
+    fn role<'a>(&self, path: &'a Path) -> Role<'a> {
         let Some(file) = file_name(path) else { return Role::Unknown };
         let Some(parts) = parts_below(path, "") else { return Role::Unknown };
-        match parts.as_slice() {
+        match &*parts {
             [day, time, "backup.ini"] => Role::Backup(BackupKind::PgRmanIni, format!("{day}/{time}")),
             [_, _, "arclog", ..] | ["timeline_history", ..] => wal_or_unknown(file),
             _ => Role::Known,

@@ -117,7 +117,7 @@ impl Rules for PgBackRest {
     fn descend(&self, folder: &Path) -> Descent {
         let Some(text) = folder.to_str() else { return Descent::Skip };
         if let Some(parts) = parts_below(folder, &self.archive) {
-            return match (parts.as_slice(), &self.only) {
+            return match (&*parts, &self.only) {
                 ([], Some(_)) => Descent::Level,
                 ([id], Some(only)) if id != only => Descent::Skip,
                 _ => Descent::Whole,
@@ -130,11 +130,11 @@ impl Rules for PgBackRest {
         if is_backup || leads_on { Descent::Level } else { Descent::Skip }
     }
 
-    fn role(&self, path: &Path) -> Role {
+    fn role<'a>(&self, path: &'a Path) -> Role<'a> {
         if let Some(backup) = &self.backup
             && let Some(parts) = parts_below(path, backup)
         {
-            return match parts.as_slice() {
+            return match &*parts {
                 ["backup.info"] => Role::Backup(BackupKind::PgBackRestInfo, String::new()),
                 _ => Role::Known,
             };
@@ -145,8 +145,8 @@ impl Rules for PgBackRest {
             return Role::Known;
         }
         let group = match parts.first() {
-            Some(id) if parts.len() > 1 && is_archive_id(id) => (*id).to_owned(),
-            _ => String::new(),
+            Some(id) if parts.len() > 1 && is_archive_id(id) => *id,
+            _ => "",
         };
         match split_sha1(file) {
             Some((stem, _)) => WalFileName::parse(stem).map_or(Role::Unknown, |name| Role::Wal(name, group)),

@@ -37,7 +37,7 @@ impl Rules for Plain {
         let Some(parts) = parts_below(folder, &self.folder) else {
             return if folder.as_os_str().is_empty() { Descent::Level } else { Descent::Skip };
         };
-        match parts.as_slice() {
+        match &*parts {
             // Neither is WAL, and in a pg_wal both may hold a file for every segment.
             ["archive_status" | "summaries"] => Descent::Skip,
             _ if self.is_pg_wal => Descent::Level,
@@ -45,12 +45,12 @@ impl Rules for Plain {
         }
     }
 
-    fn role(&self, path: &Path) -> Role {
+    fn role<'a>(&self, path: &'a Path) -> Role<'a> {
         let Some(parts) = parts_below(path, &self.folder) else {
             return if self.folder.is_empty() { Role::Unknown } else { Role::Known };
         };
         let Some(file) = file_name(path) else { return Role::Unknown };
-        match parts.as_slice() {
+        match &*parts {
             ["archive_status" | "summaries", ..] => Role::Known,
             [folders @ .., "backup_manifest"] => Role::Backup(BackupKind::Manifest, folders.join("/")),
             [folders @ .., "backup_label"] => Role::Backup(BackupKind::Label, folders.join("/")),

@@ -29,10 +29,10 @@ impl Rules for Tars {
         Descent::Whole
     }
 
-    fn role(&self, path: &Path) -> Role {
+    fn role<'a>(&self, path: &'a Path) -> Role<'a> {
         let Some(file) = file_name(path) else { return Role::Unknown };
         let Some(parts) = parts_below(path, "") else { return Role::Unknown };
-        match parts.as_slice() {
+        match &*parts {
             [_] | ["pg_wal" | "pg_xlog", _] => match wal_or_unknown(file) {
                 // The other files at the top are the cluster's own.
                 Role::Unknown => Role::Known,

@@ -234,6 +234,13 @@ fn pg_probackup_from_its_catalog_or_an_instance() {
 }
 
 #[test]
+fn folders_called_wal_and_backups_are_no_catalog_by_themselves() {
+    let memory = store_of(&[&format!("srv/wal/main/{SEGMENT}"), "srv/backups/main/notes.txt"]);
+    let found = listed(&memory, "srv/wal/main", LayoutChoice::Auto);
+    assert_eq!((found.layout, names(&found)), (Layout::Plain, vec![SEGMENT.to_owned()]));
+}
+
+#[test]
 fn pg_rman_keeps_wal_in_each_backup() {
     let memory = store_of(&[
         "c/pg_rman.ini",

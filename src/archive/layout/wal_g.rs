@@ -54,7 +54,7 @@ impl Rules for WalG {
         }
     }
 
-    fn role(&self, path: &Path) -> Role {
+    fn role<'a>(&self, path: &'a Path) -> Role<'a> {
         match parts_below(path, self.wal).as_deref() {
             Some([file]) => return wal_role(file),
             Some([]) => return Role::Known,
@@ -71,7 +71,7 @@ impl Rules for WalG {
     }
 }
 
-fn wal_role(file: &str) -> Role {
+fn wal_role(file: &str) -> Role<'_> {
     let stem = file.split('.').next().unwrap_or(file);
     let is_delta = stem.strip_suffix("_delta").is_some_and(begins_with_segment);
     let is_times = file.strip_suffix(".json").is_some_and(|name| is_hex(name, 23) || is_hex(name, 24));
