@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::scan::event::{Event, What};
 use crate::timeline::{History, TimelineTarget};
 use crate::wal::payload::xlog::CheckPoint;
-use crate::wal::{Lsn, Major, PgTime, TimelineId, Xid};
+use crate::wal::{Lsn, Major, PgTime, SegmentName, TimelineId, Xid};
 
 /// What is asked of a server.
 #[derive(Clone, Debug)]
@@ -256,6 +256,11 @@ impl Replay<'_, '_> {
         let limit = prediction.applied_to;
         prediction.consistent = consistent.filter(|at| *at <= limit);
         prediction.fatal = self.fatal(stop.as_ref(), prediction.consistent);
+        if prediction.fatal.is_none()
+            && let Some(history) = &prediction.history
+        {
+            prediction.fatal = self.unreadable_prepared(history, limit).map(words::removed_segment);
+        }
         let dies_before_redo_ends = prediction.fatal.as_deref() == Some(words::BEFORE_CONSISTENCY);
         prediction.last_transaction =
             if dies_before_redo_ends { None } else { self.last_transaction(stop.as_ref(), limit) };
@@ -396,6 +401,30 @@ impl Replay<'_, '_> {
             _ => words::ENDS_BEFORE_BACKUP_END,
         };
         Some(message.to_owned())
+    }
+
+    /// At the end of recovery the server (10 and later) reads standing prepared transactions out of pg_wal again, from
+    /// the file of the timeline that it replays. Where it stopped in the part of a child's first file that was
+    /// copied, it restored only the child's file, asks for the parent's, and dies (seen on 16.14).
+    fn unreadable_prepared(&self, history: &History, limit: Lsn) -> Option<SegmentName> {
+        if self.request.major < Major::V10 {
+            return None;
+        }
+        let mut standing: Vec<&Event> = Vec::new();
+        for event in self.applied_events().filter(|event| event.end <= limit) {
+            match &event.what {
+                What::Prepare { .. } => standing.push(event),
+                What::End(end) if end.prepared => standing.retain(|prepare| prepare.xid != event.xid),
+                _ => {}
+            }
+        }
+        let replayed = history.owner(Lsn(limit.0.saturating_sub(1)));
+        let of =
+            |lsn: Lsn| self.route.legs.iter().find(|leg| leg.facts.start <= lsn && lsn < leg.facts.end());
+        standing.iter().find_map(|prepare| {
+            let leg = of(prepare.lsn).filter(|leg| leg.timeline > replayed)?;
+            Some(self.library.name(replayed, leg.number))
+        })
     }
 
     /// The last commit or abort that the log counts. A stop behind a position looks at the position first, so that the

@@ -101,6 +101,11 @@ pub fn wrong_size(segment: SegmentName, found: u64, expected: u64) -> String {
     format!("archive file \"{segment}\" has wrong size: {found} instead of {expected}")
 }
 
+/// A segment is read again and is not in pg_wal.
+pub fn removed_segment(segment: SegmentName) -> String {
+    format!("requested WAL segment pg_wal/{segment} has already been removed")
+}
+
 /// The stop comes too early.
 pub const BEFORE_CONSISTENCY: &str = "requested recovery stop point is before consistent recovery point";
 /// From 13 on: the WAL ended without a stop.

@@ -26,6 +26,7 @@ pub fn assess<'a>(
         return Ok(assessment);
     }
     before_consistency(&mut assessment);
+    lost_prepared(library, &mut assessment);
     wrong_timeline(library, &mut assessment);
     ran_out(library, request, &mut assessment);
     by_target(library, backup, request, &mut assessment);
@@ -90,6 +91,20 @@ fn no_checkpoint(
     } else {
         assessment.missing.push(name);
         assessment.add(ProblemCode::SegmentMissing, format!("{message}: segment {name} is missing"));
+    }
+}
+
+/// A standing prepared transaction cannot be read again at the end of recovery.
+fn lost_prepared(library: &Library<'_>, assessment: &mut Assessment<'_>) {
+    let prediction = &assessment.prediction;
+    let own = prediction.history.as_ref().map(|history| history.owner(prediction.applied_to));
+    let (Some(fatal), Some(own)) = (prediction.fatal.clone(), own) else { return };
+    if prediction.consistent.is_some() && fatal.starts_with("requested WAL segment") {
+        let segment = library.name(own, prediction.applied_to.segment_of_end(library.segment_size));
+        assessment.add(
+            ProblemCode::SegmentMissing,
+            format!("{fatal}: a prepared transaction stands at the stop, and the server would look for it in {segment}; with --target-timeline {own} it finds it"),
+        );
     }
 }
 
