@@ -206,10 +206,12 @@ impl From<Fault> for Code {
             Fault::NoContinuation
             | Fault::UnexpectedContinuation { .. }
             | Fault::ContinuationLength { .. }
+            | Fault::ContinuationEnd { .. }
             | Fault::OverwriteMismatch { .. } => Self::Contrecord,
             Fault::Crc { .. } => Self::RecordCrc,
             Fault::EndsEarly { .. } => Self::SegmentEndsEarly,
             Fault::RecordLength { .. }
+            | Fault::LengthAgainstChecksum { .. }
             | Fault::ResourceManager { .. }
             | Fault::BlockOrder { .. }
             | Fault::BlockId { .. }

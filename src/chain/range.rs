@@ -151,6 +151,8 @@ impl Range {
     /// The WAL here does not reach the other side.
     fn end_early(&mut self) -> Seam {
         let (from, stale) = match self.ending {
+            // It ends where damage was found, which was said.
+            _ if !self.ends_unbroken => return Seam::Broken,
             Ending::Zero { from } => (from, Lsn::INVALID),
             Ending::Stale { from, found } => (from, found),
             // The file is too short, which is a finding of its own.
@@ -170,7 +172,7 @@ impl Range {
             (Some(tail), _) if next.starts_with_overwrite => Self::drop_overwritten(&tail, next),
             (Some(tail), Some(head)) => self.continue_tail(tail, head, next),
             (Some(tail), None) if next.is_unbroken_from_start() => {
-                next.wound_at_start(Fault::NoContinuation, tail.start, 0);
+                self.wound_of_tail(next, Fault::NoContinuation, tail.start, 0);
                 Seam::Broken
             }
             // The first page of the other side is damaged, and said so.
@@ -204,9 +206,11 @@ impl Range {
     fn continue_tail(&mut self, mut tail: Tail, head: Head, next: &mut Self) -> Seam {
         let expected = tail.total.saturating_sub(tail.have);
         if head.declared != expected {
-            next.forget_consequences();
+            if self.ends_unbroken {
+                next.forget_consequences();
+            }
             let fault = Fault::ContinuationLength { expected, found: head.declared };
-            next.wound_at_start(fault, tail.start, 16);
+            self.wound_of_tail(next, fault, tail.start, 16);
             return Seam::Broken;
         }
         tail.append(&head);
@@ -225,6 +229,15 @@ impl Range {
                 Seam::Broken
             }
             HeadEnd::Complete(end) => self.finish_record(&tail, end),
+        }
+    }
+
+    /// A record begun here does not go on there. If it was found behind damage, it may be none: enough was said.
+    fn wound_of_tail(&self, next: &mut Self, fault: Fault, lsn: Lsn, offset: u64) {
+        if self.ends_unbroken {
+            next.wound_at_start(fault, lsn, offset);
+        } else if let Some(first) = next.runs.first_mut() {
+            first.run.continues = false;
         }
     }
 
@@ -262,6 +275,7 @@ impl Range {
                 }
                 Seam::Sound
             }
+            Err(_) if !self.ends_unbroken => Seam::Broken,
             Err(fault) => {
                 let offset = tail.start.offset_in_segment(self.format.segment_size);
                 let wound = Wound { fault, lsn: tail.start, offset, context: Context::Elsewhere };
@@ -359,7 +373,8 @@ impl Range {
     fn is_unbroken_from_start(&self) -> bool {
         match self.runs.first() {
             Some(first) => first.run.continues,
-            None => self.wounds.is_empty(),
+            // A cut before the end of the first page leaves nothing to judge by.
+            None => self.wounds.is_empty() && !matches!(self.ending, Ending::Cut { .. }),
         }
     }
 

@@ -64,6 +64,14 @@ pub enum Fault {
         /// As stored.
         found: u32,
     },
+    /// `xl_tot_len` reaches beyond the end of the WAL, and the checksum fits another length. The server takes this
+    /// for the end of the WAL.
+    LengthAgainstChecksum {
+        /// The length that the checksum fits.
+        expected: u32,
+        /// As stored.
+        found: u32,
+    },
     /// `xl_rmid` names no resource manager of the version.
     ResourceManager {
         /// As stored.
@@ -87,6 +95,13 @@ pub enum Fault {
     ContinuationLength {
         /// What is left.
         expected: u32,
+        /// As stored.
+        found: u32,
+    },
+    /// `xlp_rem_len` does not lead to the next record.
+    ContinuationEnd {
+        /// Where the next record starts.
+        next: Lsn,
         /// As stored.
         found: u32,
     },
@@ -163,12 +178,21 @@ impl Fault {
             Self::RecordLength { found } => {
                 format!("invalid record length: expected at least 24, got {found}")
             }
+            Self::LengthAgainstChecksum { expected, found } => {
+                format!("invalid record length: expected {expected} by the record's checksum, got {found}")
+            }
             Self::ResourceManager { found } => format!("invalid resource manager ID {found}"),
             Self::PrevLink { found, .. } => format!("record with incorrect prev-link {found}"),
             Self::NoContinuation => "there is no contrecord flag".to_owned(),
             Self::UnexpectedContinuation { .. } => "contrecord where a record start is due".to_owned(),
             Self::ContinuationLength { expected, found } => {
                 format!("invalid contrecord length {found} (expected {expected})")
+            }
+            Self::ContinuationEnd { next, found } => {
+                format!("invalid contrecord length {found}: the next record starts at {next}")
+            }
+            Self::OverwriteMismatch { expected: Lsn::INVALID, found: Lsn::INVALID } => {
+                "page claims to overwrite an unfinished record, but its first record does not".to_owned()
             }
             Self::OverwriteMismatch { expected, found } => {
                 format!("mismatching overwritten LSN {found} -> {expected}")
@@ -195,12 +219,12 @@ impl Fault {
             Self::PageMagic { expected, .. } => format!("{expected:04X}"),
             Self::PageSegmentSize { expected, .. }
             | Self::PageBlockSize { expected, .. }
+            | Self::LengthAgainstChecksum { expected, .. }
             | Self::ContinuationLength { expected, .. } => expected.to_string(),
             Self::PageAddress { expected, .. } => expected.to_string(),
             Self::PageTimeline { expected, .. } => expected.to_string(),
-            Self::PrevLink { expected, .. } if expected == Lsn::INVALID => {
-                "a position before the record".to_owned()
-            }
+            Self::PrevLink { expected: Lsn::INVALID, .. } => "a position before the record".to_owned(),
+            Self::OverwriteMismatch { expected: Lsn::INVALID, .. } => "no overwrite flag".to_owned(),
             Self::PrevLink { expected, .. } | Self::OverwriteMismatch { expected, .. } => {
                 expected.to_string()
             }
@@ -208,6 +232,7 @@ impl Fault {
             Self::RecordLength { .. } => "24 to 1069547520".to_owned(),
             Self::UnexpectedContinuation { .. } => "the start of a record".to_owned(),
             Self::NoContinuation => "the rest of the record".to_owned(),
+            Self::ContinuationEnd { next, .. } => format!("a length that leads to {next}"),
             Self::PageRemaining { flags, .. } if flags & 1 == 0 => "0".to_owned(),
             Self::PageRemaining { .. } => "more than 0".to_owned(),
             Self::EndsEarly { .. } => "records up to the segment's end".to_owned(),
@@ -223,7 +248,9 @@ impl Fault {
             | Self::PageSegmentSize { found, .. }
             | Self::PageBlockSize { found, .. }
             | Self::RecordLength { found }
+            | Self::LengthAgainstChecksum { found, .. }
             | Self::UnexpectedContinuation { found }
+            | Self::ContinuationEnd { found, .. }
             | Self::ContinuationLength { found, .. } => found.to_string(),
             Self::PageAddress { found, .. } | Self::PrevLink { found, .. } => found.to_string(),
             Self::OverwriteMismatch { found, .. } if found == Lsn::INVALID => "another record".to_owned(),

@@ -15,7 +15,7 @@
 //! PostgreSQL: `XLogReadRecord`, `XLogReaderValidatePageHeader`, `ValidXLogRecord` in
 //! `src/backend/access/transam/xlogreader.c`, 9.5 to 19.
 
-use super::crc::Crc32c;
+use super::crc::{self, Crc32c};
 use super::fault::Fault;
 use super::lsn::{Lsn, SegmentSize, TimelineId};
 use super::owners::Owners;
@@ -293,6 +293,8 @@ pub struct Walk<S> {
     at: Lsn,
     /// Bytes of a page that was fed only in part.
     carry: Vec<u8>,
+    /// The page before the next one, where a record is open at the end of what was fed.
+    page_before: Vec<u8>,
     /// Start of the last record read, good or bad; `INVALID` if nothing is known.
     prev: Lsn,
     /// The last record was bad, so what follows is believed only if it fits.
@@ -301,6 +303,10 @@ pub struct Walk<S> {
     unbroken: bool,
     /// The next record is the first after the head.
     behind_head: bool,
+    /// The first two pages disagree on how long the head is: what the second one says is left of it.
+    head_doubt: Option<u32>,
+    /// It is not clear yet whether the head's length is wrong or the record behind it.
+    head_unclear: bool,
     /// A page told that its first record overwrites this dropped one.
     overwritten: Option<Lsn>,
     /// Timeline of the last good page.
@@ -323,10 +329,13 @@ impl<S: Sink> Walk<S> {
             state: State::Start,
             at,
             carry: Vec::new(),
+            page_before: Vec::new(),
             prev: Lsn::INVALID,
             suspect: false,
             unbroken: true,
             behind_head: false,
+            head_doubt: None,
+            head_unclear: false,
             overwritten: None,
             last_page_timeline: TimelineId(0),
             owner,
@@ -349,14 +358,21 @@ impl<S: Sink> Walk<S> {
                 return;
             }
             let page = std::mem::take(&mut self.carry);
-            self.page(crc, &page);
-            self.carry = page;
+            let before = std::mem::take(&mut self.page_before);
+            self.page(crc, &page, &before);
+            self.carry = before;
             self.carry.clear();
+            self.page_before = page;
         }
         let mut pages = bytes.chunks_exact(page_bytes);
+        let before = std::mem::take(&mut self.page_before);
+        let mut previous = before.as_slice();
         for page in &mut pages {
-            self.page(crc, page);
+            self.page(crc, page, previous);
+            previous = page;
         }
+        let last = (self.state == State::Open).then(|| previous.to_vec());
+        self.page_before = last.unwrap_or_default();
         self.carry.extend_from_slice(pages.remainder());
     }
 
@@ -373,6 +389,8 @@ impl<S: Sink> Walk<S> {
     /// Ends the walk, after the last byte there is.
     pub fn finish(mut self) -> (Walked, S) {
         let cut = !self.is_complete();
+        let page_before = std::mem::take(&mut self.page_before);
+        self.doubt_open_record(&page_before, self.at);
         match self.state {
             State::Open => self.out.tail = Some(std::mem::replace(&mut self.partial, Tail::empty())),
             State::Head => {
@@ -389,22 +407,23 @@ impl<S: Sink> Walk<S> {
         (self.out, self.sink)
     }
 
-    /// One page.
+    /// One page, and the one before it, where that is at hand.
     #[inline(always)]
-    fn page<C: Crc32c>(&mut self, crc: C, page: &[u8]) {
+    fn page<C: Crc32c>(&mut self, crc: C, page: &[u8], before: &[u8]) {
         let at = self.at;
         self.at = at.plus(page.len() as u64);
         let Some(header) = PageHeader::read(page) else { return };
         let checked = self.check_page(&header, page, at);
         if self.state == State::Ended {
-            if checked.is_err() || matches!(self.out.ending, Ending::Switch { .. }) {
+            let holds_nothing = || header.remaining() == 0 && is_empty_behind_header(page);
+            if checked.is_err() || matches!(self.out.ending, Ending::Switch { .. }) || holds_nothing() {
                 self.page_behind_end(page, &header, at, checked.is_ok());
                 return;
             }
             self.wal_after_all();
         }
         if let Err(fault) = checked {
-            self.bad_page(fault, &header, page, at);
+            self.bad_page(fault, &header, page, at, before);
             return;
         }
         self.last_page_timeline = header.timeline();
@@ -413,6 +432,9 @@ impl<S: Sink> Walk<S> {
         }
         let header_bytes = if at == self.setup.start { LONG_HEADER_BYTES } else { SHORT_HEADER_BYTES };
         let position = self.continue_record(crc, &header, page, at, header_bytes);
+        if self.head_unclear {
+            self.judge_head_again(crc, before, header.remaining(), at);
+        }
         if let Some(position) = position {
             self.records(crc, page, at, position);
         }
@@ -495,6 +517,9 @@ impl<S: Sink> Walk<S> {
             self.drop_open_record(at);
             return Some(header_bytes);
         }
+        if self.head_doubt.is_some() {
+            self.weigh_head_doubt(remaining, at);
+        }
         match self.state {
             State::Between if remaining == 0 => return Some(header_bytes),
             State::Between => {
@@ -556,7 +581,101 @@ impl<S: Sink> Walk<S> {
         if !self.suspect {
             self.wound(fault, start, at);
         }
+        let on_second_page = at.bytes_since(self.setup.start) == self.setup.format.page_bytes as u64;
+        let doubt = (self.state == State::Head && on_second_page).then_some(remaining);
+        let unclear = self.behind_head && on_second_page;
         self.lose();
+        self.head_doubt = doubt;
+        self.head_unclear = unclear;
+    }
+
+    /// The first two pages disagreed on the head, and here is the third: whom does it agree with?
+    #[cold]
+    fn weigh_head_doubt(&mut self, remaining: u32, at: Lsn) {
+        let page_bytes = self.setup.format.page_bytes;
+        let on_third_page = at.bytes_since(self.setup.start) == 2 * page_bytes as u64;
+        let of_second = self.head_doubt.unwrap_or(0) as usize;
+        let agrees = of_second.checked_sub(page_bytes - SHORT_HEADER_BYTES) == Some(remaining as usize);
+        if on_third_page && agrees && remaining > 0 {
+            self.blame_first_page();
+        }
+        if self.state != State::Open {
+            self.head_doubt = None;
+        }
+    }
+
+    /// The second page was right about the head: it is the first page that has the wrong length.
+    #[cold]
+    fn blame_first_page(&mut self) {
+        let Some(left) = self.head_doubt.take() else { return };
+        let start = self.setup.start;
+        let first_page = self.setup.format.page_bytes - LONG_HEADER_BYTES;
+        let last = self.out.wounds.last_mut().filter(|wound| wound.context == Context::OfHead);
+        if let (Some(wound), Some(head)) = (last, &self.out.head) {
+            // Without more of it on the second page, the head ends somewhere on the first.
+            #[expect(clippy::cast_possible_truncation, reason = "pages are at most 64 KiB")]
+            let expected = if left == 0 { first_page as u32 } else { left.saturating_add(first_page as u32) };
+            wound.fault = Fault::ContinuationLength { expected, found: head.declared };
+            wound.lsn = start;
+            wound.offset = 0;
+        }
+    }
+
+    /// The first record behind the head is wrong. If another record on the page is right and links to one before
+    /// this segment, it is that one that comes first, and the head's length is wrong.
+    #[cold]
+    fn judge_head<C: Crc32c>(&mut self, crc: C, page: &[u8], at: Lsn) {
+        let comes_first = |header: &RecordHeader, rest: &[u8]| {
+            let record = rest.get(..header.total_length() as usize);
+            record.is_some_and(|record| record_crc(crc, record) == header.crc())
+        };
+        match self.first_that_links_back(page, comes_first) {
+            Some(position) => self.blame_head(at, position),
+            None => self.head_unclear = at == self.setup.start,
+        }
+    }
+
+    /// The same, once the second page is there, at `at`, and `left` bytes of a record on it.
+    #[cold]
+    fn judge_head_again<C: Crc32c>(&mut self, crc: C, first_page: &[u8], left: u32, at: Lsn) {
+        self.head_unclear = false;
+        let comes_first =
+            |header: &RecordHeader, rest: &[u8]| match rest.get(..header.total_length() as usize) {
+                Some(record) => record_crc(crc, record) == header.crc(),
+                None => u64::from(header.total_length()) == rest.len() as u64 + u64::from(left),
+            };
+        let start = self.setup.start;
+        if at == start.plus(first_page.len() as u64)
+            && let Some(position) = self.first_that_links_back(first_page, comes_first)
+        {
+            self.blame_head(start, position);
+        }
+    }
+
+    /// The first place in a page where a record may stand that links to one before this segment and `fits`.
+    fn first_that_links_back(
+        &self,
+        page: &[u8],
+        fits: impl Fn(&RecordHeader, &[u8]) -> bool,
+    ) -> Option<usize> {
+        let major = self.setup.format.major;
+        (LONG_HEADER_BYTES..page.len()).step_by(8).find(|position| {
+            let rest = page.get(*position..).unwrap_or_default();
+            RecordHeader::read(rest).is_some_and(|header| {
+                let links_back = header.prev() < self.setup.start && header.prev() != Lsn::INVALID;
+                links_back && header.check(major).is_ok() && fits(&header, rest)
+            })
+        })
+    }
+
+    /// The wound behind the head is one of the head's length, which does not lead to the record at `position`.
+    fn blame_head(&mut self, at: Lsn, position: usize) {
+        let found = self.out.head.as_ref().map_or(0, |head| head.declared);
+        if let Some(wound) = self.out.wounds.last_mut().filter(|w| w.context == Context::BehindHead) {
+            wound.fault = Fault::ContinuationEnd { next: at.plus(position as u64), found };
+            wound.lsn = at;
+            wound.offset = 0;
+        }
     }
 
     /// The page's flag says that the record open at its start will never be finished.
@@ -583,7 +702,16 @@ impl<S: Sink> Walk<S> {
 
     /// Records from `position` on, to the page's end.
     #[inline(always)]
-    fn records<C: Crc32c>(&mut self, crc: C, page: &[u8], at: Lsn, mut position: usize) {
+    fn records<C: Crc32c>(&mut self, crc: C, page: &[u8], at: Lsn, position: usize) {
+        let behind_head = self.behind_head;
+        self.records_in_page(crc, page, at, position);
+        if behind_head && self.out.wounds.last().is_some_and(|wound| wound.context == Context::BehindHead) {
+            self.judge_head(crc, page, at);
+        }
+    }
+
+    #[inline(always)]
+    fn records_in_page<C: Crc32c>(&mut self, crc: C, page: &[u8], at: Lsn, mut position: usize) {
         let major = self.setup.format.major;
         while let Some(rest) = page.get(position..).filter(|rest| !rest.is_empty()) {
             let lsn = at.plus(position as u64);
@@ -692,6 +820,13 @@ impl<S: Sink> Walk<S> {
 
     /// The next record begins a run.
     fn begin_run(&mut self, header: &RecordHeader, lsn: Lsn) {
+        if self.head_doubt.is_some() {
+            // A record where the second page leads to, or one that begins on it, says that it is right.
+            if lsn.bytes_since(self.setup.start) < 2 * self.setup.format.page_bytes as u64 {
+                self.blame_first_page();
+            }
+            self.head_doubt = None;
+        }
         (self.owner, self.owner_until) = self.setup.owners.at(lsn);
         let run = Run {
             owner: self.owner,
@@ -715,9 +850,12 @@ impl<S: Sink> Walk<S> {
         let is_overwrite = header.resource_manager().0 == 0 && header.info() & 0xF0 == OVERWRITE_CONTRECORD;
         let found = names.filter(|_| is_overwrite).map_or(Lsn::INVALID, |b| Lsn(u64::from_le_bytes(*b)));
         if found == Lsn::INVALID || (expected != Lsn::INVALID && found != expected) {
-            self.wound(Fault::OverwriteMismatch { expected, found }, lsn, lsn);
-            // Where no record was open the server does not look at the flag.
-            self.unbroken &= expected == Lsn::INVALID;
+            // Where no record was open the server does not look at the flag: it is the page that is wrong.
+            let no_record_was_open = expected == Lsn::INVALID;
+            let page = Lsn(lsn.0 - lsn.0 % self.setup.format.page_bytes as u64);
+            let place = if no_record_was_open { page } else { lsn };
+            self.wound(Fault::OverwriteMismatch { expected, found }, place, place);
+            self.unbroken &= no_record_was_open;
         } else {
             self.out.overwrites.push(Overwrite { dropped: found, at: lsn });
         }
@@ -738,38 +876,57 @@ impl<S: Sink> Walk<S> {
         );
     }
 
+    /// The WAL ends in the middle of a record, at `end`, or so its length says. If the record's checksum fits a
+    /// shorter length, it is the length that is wrong, and nothing is missing. `page` is the one before `end`.
+    #[cold]
+    fn doubt_open_record(&mut self, page: &[u8], end: Lsn) {
+        let begin = Lsn(end.0.saturating_sub(page.len() as u64));
+        if self.state != State::Open || self.suspect || self.partial.start < begin {
+            return;
+        }
+        let lsn = self.partial.start;
+        let offset = usize::try_from(lsn.bytes_since(begin)).unwrap_or(usize::MAX);
+        if let Some(expected) = page.get(offset..).and_then(|rest| length_by_checksum(rest, lsn)) {
+            self.state = State::Between;
+            self.doubtful_record(Fault::LengthAgainstChecksum { expected, found: self.partial.total }, lsn);
+        }
+    }
+
     /// Takes the WAL to end here. `wound` is what this is if it does not.
     fn assume_end(&mut self, ending: Ending, wound: Wound) {
         if self.state == State::Open {
             self.out.tail = Some(std::mem::replace(&mut self.partial, Tail::empty()));
         }
         self.out.ending = ending;
-        self.out.wound_at_end = Some(wound);
+        self.out.wound_at_end = (!self.suspect).then_some(wound);
         self.state = State::Ended;
     }
 
     /// WAL goes on behind what was taken for its end.
     #[cold]
     fn wal_after_all(&mut self) {
-        if let Some(wound) = self.out.wound_at_end.take() {
-            self.keep_wound(wound);
-        }
         self.out.tail = None;
         self.out.ending = Ending::Full;
         self.lose();
+        if let Some(wound) = self.out.wound_at_end.take() {
+            self.keep_wound(wound);
+            self.head_unclear = wound.context == Context::BehindHead;
+        }
     }
 
     /// A page whose header is wrong: the end of the WAL if it looks like one, else damage.
     #[cold]
-    fn bad_page(&mut self, fault: Fault, header: &PageHeader, page: &[u8], at: Lsn) {
+    fn bad_page(&mut self, fault: Fault, header: &PageHeader, page: &[u8], at: Lsn, before: &[u8]) {
         let wound = self.new_wound(fault, at, at);
         let due = if self.state == State::Open { self.partial.start } else { at };
         if self.state != State::Lost {
             if header.is_zero() && page.iter().all(|byte| *byte == 0) {
+                self.doubt_open_record(before, at);
                 self.assume_end(Ending::Zero { from: due }, wound);
                 return;
             }
             if self.is_stale(fault, header, page) {
+                self.doubt_open_record(before, at);
                 self.assume_end(Ending::Stale { from: due, found: header.address() }, wound);
                 return;
             }
@@ -983,7 +1140,7 @@ impl<S: Sink> Walk<S> {
 }
 
 /// State of a CRC-32C before the first byte.
-pub const CRC_START: u32 = super::crc::INIT;
+pub const CRC_START: u32 = crc::INIT;
 
 /// The checksum of a whole record: first what follows the header, then the header up to the checksum itself.
 #[inline(always)]
@@ -1018,6 +1175,39 @@ pub fn check_gathered<C: Crc32c>(
         Some(fault) => Err((fault, false)),
         None => Ok(header),
     }
+}
+
+/// The length with which the record at the start of `rest` (the rest of its page) has the right checksum, whatever
+/// length it says. Looked for only before what may be the next record, or nothing: `lsn` is where the record
+/// starts, which the next one links to.
+fn length_by_checksum(rest: &[u8], lsn: Lsn) -> Option<u32> {
+    let header: &[u8; HEADER_BYTES] = rest.first_chunk()?;
+    let stored = RecordHeader::read(header)?.crc();
+    let link = lsn.0.to_le_bytes();
+    let may_end_at = |at: &usize| match rest.get(*at..) {
+        Some(next) if next.len() >= 16 => next.get(8..16) == Some(&link[..]) || next.iter().all(|b| *b == 0),
+        _ => true,
+    };
+    let mut state = CRC_START;
+    let mut covered = HEADER_BYTES;
+    for end in (HEADER_BYTES..=rest.len()).step_by(8).filter(may_end_at) {
+        for length in end.saturating_sub(7).max(HEADER_BYTES)..=end {
+            state = crc::update(state, rest.get(covered..length)?);
+            covered = length;
+            let length = u32::try_from(length).ok()?;
+            let mut corrected = *header;
+            corrected.first_chunk_mut::<4>()?.copy_from_slice(&length.to_le_bytes());
+            if crc::finish(crc::update(state, corrected.get(..HEADER_BYTES - 4)?)) == stored {
+                return Some(length);
+            }
+        }
+    }
+    None
+}
+
+/// Whether nothing but zeros stands behind a short page header.
+fn is_empty_behind_header(page: &[u8]) -> bool {
+    page.get(SHORT_HEADER_BYTES..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
 }
 
 /// Rounds up to the next record boundary.
