@@ -1,7 +1,7 @@
 //! Several clusters in one place: told apart, and told what that means.
 
 use super::Survey;
-use crate::chain::chains::{Chain, ClusterId, FileRecord};
+use crate::chain::chains::{ClusterId, FileRecord};
 use crate::finding::{Code, Finding};
 use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::{Lsn, SegmentNumber};
@@ -17,10 +17,13 @@ pub(super) fn impostors(survey: &Survey, newest: Option<ClusterId>) -> Vec<Clust
     others.filter(|id| stands_in_chain(survey, newest, **id)).copied().collect()
 }
 
-/// Whether every file of `id` stands where the newest cluster has none, between two that it has.
+/// Whether `id` is one file of the newest cluster's version that stands where that cluster has none, next to one
+/// that it has. An upgrade changes the version together with the identifier.
 fn stands_in_chain(survey: &Survey, newest: Option<ClusterId>, id: ClusterId) -> bool {
     let files: Vec<&FileRecord> = files_of(survey, id).collect();
-    files.len() == 1 && files.iter().all(|file| fills_hole(survey, newest, file))
+    let versions = |id| survey.chains.clusters.get(&id).map(|cluster| &cluster.versions);
+    let same_version = newest.and_then(versions).zip(versions(id)).is_some_and(|(ours, its)| ours == its);
+    files.len() == 1 && same_version && files.iter().all(|file| fills_hole(survey, newest, file))
 }
 
 fn files_of(survey: &Survey, id: ClusterId) -> impl Iterator<Item = &FileRecord> {
@@ -32,23 +35,18 @@ fn fills_hole(survey: &Survey, newest: Option<ClusterId>, file: &FileRecord) -> 
     let Some(newest) = newest else { return false };
     let Some(number) = file.name.number(newest.segment_size) else { return false };
     let Some(cluster) = survey.chains.clusters.get(&newest) else { return false };
-    let Some(chain) = cluster.chains.get(&file.name.timeline) else { return false };
-    let neighbour = |n: Option<u64>| n.is_some_and(|n| holds(chain, SegmentNumber(n)));
-    !holds(chain, number) && (neighbour(number.0.checked_sub(1)) || neighbour(number.0.checked_add(1)))
-}
-
-fn holds(chain: &Chain, number: SegmentNumber) -> bool {
-    let contains = |range: &&crate::chain::range::Range| {
-        let size = range.format.segment_size;
-        (range.start.segment(size)..=range.end.segment_of_end(size)).contains(&number)
-    };
-    chain.ranges.iter().any(|range| contains(&range))
+    let present =
+        |number: &SegmentNumber| cluster.chains.values().any(|chain| chain.present.contains(number));
+    let own = cluster.chains.get(&file.name.timeline);
+    let is_hole = own.is_none_or(|chain| !chain.present.contains(&number));
+    let before = number.0.checked_sub(1).map(SegmentNumber);
+    // A timeline's only file follows its parent's.
+    is_hole && (before.is_some_and(|before| present(&before)) || present(&number.next()))
 }
 
 /// One finding for each cluster that is not the newest.
-pub(super) fn findings(survey: &Survey, newest: Option<ClusterId>) -> Vec<Finding> {
+pub(super) fn findings(survey: &Survey, newest: Option<ClusterId>, impostors: &[ClusterId]) -> Vec<Finding> {
     let Some(newest) = newest else { return Vec::new() };
-    let impostors = impostors(survey, Some(newest));
     let others = survey.chains.clusters.keys().filter(|id| **id != newest);
     others
         .filter_map(|id| {
@@ -57,7 +55,29 @@ pub(super) fn findings(survey: &Survey, newest: Option<ClusterId>) -> Vec<Findin
             }
             Some(other_cluster(survey, newest, *id))
         })
+        .chain(version_change(survey, newest, impostors))
         .collect()
+}
+
+/// An upgrade, by the clusters that it leaves side by side.
+fn version_change(survey: &Survey, newest: ClusterId, impostors: &[ClusterId]) -> Option<Finding> {
+    let versions = |id: &ClusterId| survey.chains.clusters.get(id)?.versions.last().copied();
+    let after = versions(&newest)?;
+    let others = survey.chains.clusters.keys().filter(|id| **id != newest && !impostors.contains(id));
+    let before =
+        others.filter(|id| versions(id).is_some_and(|major| major < after)).max_by_key(|id| versions(id))?;
+    let (last, first) = (files_of(survey, *before).last()?, files_of(survey, newest).next()?);
+    let major = versions(before)?;
+    Some(
+        Finding::new(
+            Code::VersionChange,
+            format!("PostgreSQL {major} up to {}, {after} from {}", last.name, first.name),
+        )
+        .in_segment(first.name)
+        .on(first.name.timeline)
+        .at(first.name.start(newest.segment_size).unwrap_or(Lsn::INVALID), 0)
+        .expecting(major, after),
+    )
 }
 
 /// One segment inside a chain says that it is another cluster's (or of another size).

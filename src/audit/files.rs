@@ -5,6 +5,7 @@ use crate::archive::store::ObjectKind;
 use crate::chain::chains::{ClusterId, FileRecord, FileState};
 use crate::finding::{Code, Finding};
 use crate::scan::FileFault;
+use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::walk::Ending;
 use crate::wal::{Lsn, WalFileName};
 
@@ -72,6 +73,10 @@ fn whole_file(
             format!("archive file \"{}\" has more than the {expected} bytes of a segment", file.path),
         )
         .expecting(expected, format!("at least {}", file.bytes)),
+        FileFault::NotWal { .. } if file.bytes < LONG_HEADER_BYTES as u64 => {
+            place(Code::SegmentTruncated, format!("{} has only {} bytes", file.path, file.bytes))
+                .expecting(newest.map_or(0, |id| id.segment_size.bytes()), file.bytes)
+        }
         FileFault::NotWal { magic } => place(
             Code::PageMagic,
             format!("{} is not WAL of any known version: invalid magic number {magic:04X}", file.path),
@@ -87,16 +92,8 @@ fn whole_file(
 
 /// A file that holds old WAL or zeros: at the end of a pg_wal that is how it should be.
 fn recycled(plan: &Plan, survey: &Survey, file: &FileRecord, index: usize, start: Lsn) -> Finding {
-    let behind_all = survey
-        .chains
-        .files
-        .iter()
-        .skip(index + 1)
-        .filter(|later| later.name.timeline == file.name.timeline)
-        .all(|later| later.state == FileState::Recycled);
-    let live = plan.inventory.is_pg_wal || ends_unfinished(survey, file);
     let zero = file.fault == Some(FileFault::Zero);
-    if behind_all && live {
+    if is_kept_for_later(plan, survey, index) {
         let holds = if zero { "nothing yet" } else { "old WAL" };
         return Finding::new(
             Code::Recycled,
@@ -122,6 +119,15 @@ fn recycled(plan: &Plan, survey: &Survey, file: &FileRecord, index: usize, start
         .on(file.name.timeline)
         .at(start, 0)
         .expecting(start, found)
+}
+
+/// Whether the file holds old WAL or zeros and stands where a server keeps such files: behind all its WAL.
+pub(super) fn is_kept_for_later(plan: &Plan, survey: &Survey, index: usize) -> bool {
+    let mut from_here = survey.chains.files.iter().skip(index);
+    let Some(file) = from_here.next().filter(|file| file.state == FileState::Recycled) else { return false };
+    let of_timeline = |later: &&FileRecord| later.name.timeline == file.name.timeline;
+    let behind_all = from_here.filter(of_timeline).all(|later| later.state == FileState::Recycled);
+    behind_all && (plan.inventory.is_pg_wal || ends_unfinished(survey, file))
 }
 
 /// Whether the last WAL before this file ends in mid-segment, as it does where a server is still writing.

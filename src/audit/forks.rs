@@ -1,11 +1,14 @@
 //! Where timelines leave one another: histories held to the WAL, and the seam at the fork.
 
 use super::timelines::ClusterView;
-use crate::chain::range::Range;
+use crate::chain::chains::FileRecord;
+use crate::chain::range::{CountedRun, Range};
 use crate::finding::{Code, Finding};
 use crate::scan::Event;
 use crate::scan::event::What;
+use crate::scan::segment::PlacedWound;
 use crate::timeline::{History, HistoryEntry};
+use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::{Lsn, SegmentName, TimelineId};
 
 /// Bytes that may stand between a timeline's first record and the one that announces it: an overwriting record
@@ -22,8 +25,7 @@ pub(super) fn findings(view: &ClusterView<'_>) -> Vec<Finding> {
         let at_fork =
             first.start.segment(view.id.segment_size) == parent.switch.segment(view.id.segment_size);
         if at_fork {
-            findings.extend(seam(view, &history, first));
-            findings.extend(divergence(view, *timeline, parent));
+            findings.extend(divergence(view, first, parent));
         }
     }
     findings
@@ -93,53 +95,101 @@ fn announces(event: &Event, timeline: TimelineId) -> bool {
     }
 }
 
-/// The child's first file must go on where the segment before it, on the path, ends.
-fn seam(view: &ClusterView<'_>, history: &History, first: &Range) -> Vec<Finding> {
+/// What is wrong in a chain's first range, with its seam: a child's first file must go on where the segment before
+/// it, on the path, ends.
+pub(super) fn wounds_with_seam(view: &ClusterView<'_>, first: &Range) -> Vec<PlacedWound> {
+    let alone = || first.wounds.clone();
+    let timeline = first.first.timeline;
+    let Some(history) = view.history(timeline) else { return alone() };
+    let size = view.id.segment_size;
+    let forks_here = |entry: &HistoryEntry| entry.switch.segment(size) == first.start.segment(size);
+    if !history.parent().is_some_and(forks_here) {
+        return alone();
+    }
     let before = Lsn(first.start.0.saturating_sub(1));
-    let owner = history.owner(before);
-    let Some(edge) = view.cluster.chains.get(&owner).and_then(|chain| chain.edge(first.start)) else {
-        return Vec::new();
-    };
+    let Some(chain) = view.cluster.chains.get(&history.owner(before)) else { return alone() };
+    let Some(edge) = chain.edge(first.start) else { return alone() };
     // A parent that ends early is no matter here: it is said where its own next segment is missing or there.
     let edge = Range { wounds: Vec::new(), events: Vec::new(), overwrites: Vec::new(), ..edge.clone() };
-    let bare = Range { wounds: Vec::new(), events: Vec::new(), ..first.clone() };
-    edge.join(bare).wounds.iter().map(super::wounds::finding).collect()
+    let joined = edge.join(Range { events: Vec::new(), ..first.clone() });
+    // What is wrong with the ancestor's own next segment too is wrong before the seam, and was said there.
+    let said = |placed: &PlacedWound| {
+        let mut wounds = chain.ranges.iter().flat_map(|range| &range.wounds);
+        !first.wounds.contains(placed) && wounds.any(|other| other.wound.lsn == placed.wound.lsn)
+    };
+    let here = joined.wounds.into_iter().filter(|placed| !said(placed));
+    here.map(|mut placed| {
+        if placed.segment != first.first && placed.wound.lsn < first.start {
+            // The record begins in the ancestor's file, which is whole: its rest here is wrong.
+            placed.segment = first.first;
+            placed.wound.offset = 0;
+        }
+        placed
+    })
+    .collect()
 }
 
 /// The copy of the parent's WAL must be what the parent's file has.
-fn divergence(view: &ClusterView<'_>, timeline: TimelineId, parent: &HistoryEntry) -> Option<Finding> {
-    let digest = |timeline: TimelineId| {
-        let name = view.segment(timeline, parent.switch);
-        let file = view.survey.chains.files.iter().find(|file| file.name == name)?;
-        let digest = file.digests.iter().find(|(at, _)| *at == parent.switch)?.1;
-        (!is_wounded_before(view, name, parent.switch)).then_some((name, digest))
+fn divergence(view: &ClusterView<'_>, child: &Range, parent: &HistoryEntry) -> Option<Finding> {
+    let ours = digest(view, child.first, parent.switch)?;
+    let parents = view.segment(parent.parent, parent.switch);
+    let theirs = digest(view, parents, parent.switch)?;
+    let parent_range = view.cluster.chains.get(&parent.parent).and_then(|chain| {
+        let holds = |range: &&Range| range.start <= child.start && child.start < range.end;
+        chain.ranges.iter().find(holds)
+    })?;
+    // Where one of them is damaged, that is said, and explains the difference.
+    let whole = |range: &Range, wounds: &[PlacedWound]| {
+        let before_fork = |placed: &PlacedWound| {
+            let name = placed.segment;
+            placed.wound.lsn < parent.switch && (name == child.first || name == parents)
+        };
+        !wounds.iter().any(before_fork) && is_whole(range, child.start, parent.switch)
     };
-    let ((child, ours), (parents, theirs)) = (digest(timeline)?, digest(parent.parent)?);
-    if ours == theirs {
+    if ours == theirs
+        || !whole(child, &wounds_with_seam(view, child))
+        || !whole(parent_range, &parent_range.wounds)
+    {
         return None;
     }
     Some(
         Finding::new(
             Code::TimelineDiverges,
             format!(
-                "up to the fork at {} segment {child} should be a copy of {parents}, and is not",
-                parent.switch
+                "up to the fork at {} segment {} should be a copy of {parents}, and is not",
+                parent.switch, child.first
             ),
         )
-        .in_segment(child)
-        .on(timeline)
+        .in_segment(child.first)
+        .on(child.first.timeline)
         .at(parent.switch, parent.switch.offset_in_segment(view.id.segment_size))
         .expecting(format!("CRC-32C {theirs:08X} as {parents}"), format!("{ours:08X}")),
     )
 }
 
-/// Whether damage (which is said elsewhere) explains a difference.
-fn is_wounded_before(view: &ClusterView<'_>, name: SegmentName, lsn: Lsn) -> bool {
-    let chains = view.cluster.chains.values();
-    let wounded = chains
-        .flat_map(|chain| &chain.ranges)
-        .flat_map(|range| &range.wounds)
-        .any(|placed| placed.segment == name && placed.wound.lsn < lsn);
-    let dirty = view.survey.chains.files.iter().any(|file| file.name == name && file.dirty_padding.is_some());
-    wounded || dirty
+/// Digest of a file's bytes up to `lsn`. None of a file with other bytes in its padding, or from another cluster.
+fn digest(view: &ClusterView<'_>, name: SegmentName, lsn: Lsn) -> Option<u32> {
+    let usable = |file: &&FileRecord| {
+        file.name == name && file.cluster == Some(view.id) && file.dirty_padding.is_none()
+    };
+    let file = view.survey.chains.files.iter().find(usable)?;
+    file.digests.iter().find(|(at, _)| *at == lsn).map(|(_, digest)| *digest)
+}
+
+/// Whether every record of the range from the segment at `start` on up to `end` was verified.
+fn is_whole(range: &Range, start: Lsn, end: Lsn) -> bool {
+    let reaches = |counted: &&CountedRun| counted.run.end >= end;
+    let Some(index) = range.runs.iter().position(|counted| reaches(&counted)) else { return false };
+    let unbroken = range.runs.iter().take(index + 1).rev();
+    let covers = |counted: &CountedRun| counted.run.first <= start.plus(LONG_HEADER_BYTES as u64);
+    for counted in unbroken {
+        if covers(counted) {
+            return true;
+        }
+        if !counted.run.continues {
+            return false;
+        }
+    }
+    // What the archive begins with may begin in the middle of a record.
+    range.start == start
 }

@@ -82,8 +82,8 @@ fn first_present(view: &ClusterView<'_>, leg: &Leg) -> Option<SegmentNumber> {
 }
 
 fn holes_in(view: &ClusterView<'_>, leg: Leg, holes: &mut BTreeSet<Hole>) {
-    let empty = BTreeSet::new();
-    let present = view.cluster.chains.get(&leg.timeline).map_or(&empty, |chain| &chain.present);
+    let mut present = view.unusable(leg.timeline);
+    present.extend(view.cluster.chains.get(&leg.timeline).iter().flat_map(|chain| &chain.present));
     let mut due = leg.first;
     for number in present.range(leg.first..=leg.last) {
         if *number > due {

@@ -28,7 +28,7 @@ pub use survey::{Survey, expectations, join, survey};
 pub use timelines::TimelineReport;
 
 use crate::archive::{Archive, StoreError};
-use crate::chain::chains::FileState;
+use crate::chain::chains::{ClusterId, FileState};
 use crate::clock::Clock;
 use crate::finding::{Code, Finding, Severity};
 use crate::scan::Detail;
@@ -168,19 +168,23 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
     let mut missing = 0;
     let mut timelines = Vec::new();
     let mut others = Vec::new();
-    findings.extend(clusters::findings(survey, newest));
-    findings.extend(files::findings(plan, survey, newest));
+    let impostors = clusters::impostors(survey, newest);
+    let mut of_files = clusters::findings(survey, newest, &impostors);
+    of_files.extend(files::findings(plan, survey, newest));
     for (id, cluster) in &survey.chains.clusters {
         let is_newest = Some(*id) == newest;
-        let suspects = clusters::impostors(survey, newest);
-        if !is_newest && suspects.contains(id) {
+        if impostors.contains(id) {
             continue;
         }
-        let view = timelines::ClusterView { id: *id, cluster, plan, survey, is_newest };
+        let view =
+            timelines::ClusterView { id: *id, cluster, plan, survey, is_newest, impostors: &impostors };
         let holes = gaps::holes(&view);
         missing += holes.iter().map(|hole| hole.count).sum::<u64>();
         let stretches = stretch::stretches(&view);
         let mut of_cluster: Vec<Finding> = wounds::findings(&view);
+        if is_newest {
+            of_cluster.append(&mut of_files);
+        }
         of_cluster.extend(gaps::findings(&view, &holes));
         of_cluster.extend(forks::findings(&view));
         of_cluster.extend(tail::findings(&view, &stretches));
@@ -199,6 +203,7 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
             });
         }
     }
+    findings.append(&mut of_files);
     findings.extend(tail::staleness(survey, options));
     sort(&mut findings);
     let records = |reports: &[TimelineReport]| reports.iter().map(|report| report.records).sum::<u64>();
@@ -210,7 +215,7 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
         system_id: newest.map(|id| id.system_id),
         segment_size: newest.map(|id| id.segment_size),
         versions,
-        segments: count(survey, newest, missing, &findings),
+        segments: count(survey, newest, &impostors, missing, &findings),
         bytes: survey.bytes,
         records: records(&timelines) + others.iter().map(|other| records(&other.timelines)).sum::<u64>(),
         timelines,
@@ -233,7 +238,8 @@ fn sort(findings: &mut [Finding]) {
 
 fn count(
     survey: &Survey,
-    newest: Option<crate::chain::chains::ClusterId>,
+    newest: Option<ClusterId>,
+    impostors: &[ClusterId],
     missing: u64,
     findings: &[Finding],
 ) -> SegmentCounts {
@@ -250,7 +256,7 @@ fn count(
         .filter_map(|finding| finding.segment.as_deref())
         .collect();
     for file in &survey.chains.files {
-        let foreign = file.cluster.is_some() && file.cluster != newest;
+        let foreign = file.cluster.is_some_and(|id| Some(id) != newest && !impostors.contains(&id));
         counts.foreign += u64::from(foreign);
         let damaged = file.state == FileState::Damaged || blamed.contains(file.name.to_string().as_str());
         if damaged {

@@ -1,11 +1,11 @@
 //! The table of timelines.
 
 use super::stretch::Stretches;
-use super::{Plan, Survey};
-use crate::chain::chains::{Cluster, ClusterId};
+use super::{Plan, Survey, files};
+use crate::chain::chains::{Cluster, ClusterId, FileRecord, FileState};
 use crate::scan::stats::Transactions;
 use crate::timeline::History;
-use crate::wal::{Lsn, PgTime, SegmentName, TimelineId};
+use crate::wal::{Lsn, PgTime, SegmentName, SegmentNumber, TimelineId};
 use std::collections::BTreeSet;
 
 /// One cluster of a survey, with what is needed to judge it.
@@ -21,6 +21,8 @@ pub struct ClusterView<'a> {
     pub survey: &'a Survey,
     /// It is the cluster that the histories belong to.
     pub is_newest: bool,
+    /// Clusters that are but one file with a wrong header.
+    pub impostors: &'a [ClusterId],
 }
 
 impl ClusterView<'_> {
@@ -42,6 +44,21 @@ impl ClusterView<'_> {
         } else {
             self.plan.history(timeline)
         }
+    }
+
+    /// Segments of `timeline` whose file stands there but is no part of the chain, which is a finding of its own:
+    /// it is empty, or no WAL, or says that it is another cluster's.
+    pub fn unusable(&self, timeline: TimelineId) -> BTreeSet<SegmentNumber> {
+        let is_unusable = |(index, file): &(usize, &FileRecord)| match file.cluster {
+            _ if file.name.timeline != timeline => false,
+            _ if file.state == FileState::Recycled => {
+                !files::is_kept_for_later(self.plan, self.survey, *index)
+            }
+            Some(cluster) => self.impostors.contains(&cluster),
+            None => self.is_newest,
+        };
+        let files = self.survey.chains.files.iter().enumerate().filter(is_unusable);
+        files.filter_map(|(_, file)| file.name.number(self.id.segment_size)).collect()
     }
 
     /// Name of the segment of `timeline` that holds `lsn`.

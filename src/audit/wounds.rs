@@ -6,23 +6,30 @@ use crate::finding::{Code, Finding, Severity};
 use crate::scan::event::What;
 use crate::scan::segment::PlacedWound;
 use crate::wal::fault::Fault;
+use crate::wal::walk::{Context, Wound};
 use crate::wal::{Lsn, Major, TimelineId};
+use std::collections::BTreeMap;
 
 /// Everything wrong inside the files of a cluster and at their seams.
 pub(super) fn findings(view: &ClusterView<'_>) -> Vec<Finding> {
+    let elected = elected_magic(view);
     let mut findings = Vec::new();
     for chain in view.cluster.chains.values() {
-        for range in &chain.ranges {
-            findings.extend(range.wounds.iter().map(finding));
+        for (index, range) in chain.ranges.iter().enumerate() {
+            if Some(range.format.magic) != elected {
+                // It was read by another version's rules: whatever else was found follows from that.
+                findings.extend(elected.map(|elected| other_magic(range, elected)));
+                continue;
+            }
+            let wounds = match index {
+                0 => super::forks::wounds_with_seam(view, range),
+                _ => range.wounds.clone(),
+            };
+            findings.extend(wounds.iter().map(finding));
             findings.extend(overwrites(view, range));
         }
     }
     for (timeline, chain) in &view.cluster.chains {
-        let changes = chain.ranges.windows(2).filter_map(|pair| match pair {
-            [a, b] if a.format.major != b.format.major => Some(version_change(a, b)),
-            _ => None,
-        });
-        findings.extend(changes);
         let events = chain.ranges.iter().flat_map(|range| &range.events);
         findings.extend(parameters(view, *timeline, events));
     }
@@ -30,7 +37,7 @@ pub(super) fn findings(view: &ClusterView<'_>) -> Vec<Finding> {
 }
 
 /// One wound as a finding, in the server's words.
-pub(super) fn finding(placed: &PlacedWound) -> Finding {
+fn finding(placed: &PlacedWound) -> Finding {
     let wound = &placed.wound;
     let fault = wound.fault;
     let code = Code::from(fault);
@@ -82,15 +89,20 @@ fn overwrites(view: &ClusterView<'_>, range: &Range) -> Vec<Finding> {
     range.overwrites.iter().map(overwrite).collect()
 }
 
-fn version_change(a: &Range, b: &Range) -> Finding {
-    Finding::new(
-        Code::VersionChange,
-        format!("PostgreSQL {} up to {}, {} from {}", a.format.major, a.last, b.format.major, b.first),
-    )
-    .in_segment(b.first)
-    .on(b.first.timeline)
-    .at(b.start, 0)
-    .expecting(a.format.major, b.format.major)
+/// The magic that most of a cluster's segments have: an upgrade makes another cluster.
+fn elected_magic(view: &ClusterView<'_>) -> Option<u16> {
+    let mut votes: BTreeMap<u16, u64> = BTreeMap::new();
+    for range in view.cluster.chains.values().flat_map(|chain| &chain.ranges) {
+        *votes.entry(range.format.magic).or_default() += range.end.bytes_since(range.start);
+    }
+    votes.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(magic, _)| magic)
+}
+
+/// Segments with another magic have a damaged first page, and too little behind it to tell.
+fn other_magic(range: &Range, elected: u16) -> Finding {
+    let fault = Fault::PageMagic { expected: elected, found: range.format.magic };
+    let wound = Wound { fault, lsn: range.start, offset: 0, context: Context::Elsewhere };
+    finding(&PlacedWound { segment: range.first, wound })
 }
 
 /// `wal_level` and the parameters that a standby must follow.
