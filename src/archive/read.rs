@@ -94,10 +94,7 @@ impl Archive {
         sink: Sink<'_>,
     ) -> Result<(), ReadError> {
         let mut incoming = Incoming::new(object, self.layout(), limit, &mut scratch.stored);
-        match self.store.read(object, &mut scratch.raw, &mut |piece| incoming.take(piece, sink)) {
-            Err(StoreError::Damaged { path, detail }) => return Err(ReadError::Undecodable { path, detail }),
-            read => read?,
-        }
+        self.store.read(object, &mut scratch.raw, &mut |piece| incoming.take(piece, sink))?;
         let codec = incoming.finish(sink)?;
         let refused = |detail| ReadError::Undecodable { path: object.path.clone(), detail };
         let Some(codec) = codec else { return Ok(()) };

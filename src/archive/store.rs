@@ -115,14 +115,6 @@ pub enum StoreError {
         /// What is different.
         detail: String,
     },
-    /// What holds the object (a compressed tar) was obtained and cannot be decoded.
-    #[error("{}: {detail}", path.display())]
-    Damaged {
-        /// The object.
-        path: PathBuf,
-        /// What the decoder said.
-        detail: String,
-    },
     /// The location names nothing that can be an archive.
     #[error("{location}: {detail}")]
     Location {

@@ -5,12 +5,8 @@
 //! decoder stays where the last member ended, and members that it passes on the way are kept for a while,
 //! because several threads do not ask in perfect order.
 
-mod members;
-
 use super::codec;
-use super::store::{Child, Deletion, Descent, Object, Sink, Store, StoreError};
-pub(crate) use members::DAMAGE;
-use members::{Blocks, Source, members};
+use super::store::{Child, Deletion, Descent, Identity, Object, ObjectKind, Sink, Store, StoreError};
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -61,11 +57,9 @@ impl TarFile {
             return Ok(Vec::new());
         }
         if self.compressed {
-            return members(&mut Blocks { from: Source::Stream(self.plain()?), position: 0 });
+            return members(tar::Archive::new(self.plain()?).entries()?);
         }
-        let file = File::open(&self.path)?;
-        let length = file.metadata()?.len();
-        members(&mut Blocks { from: Source::File(file, length), position: 0 })
+        members(tar::Archive::new(File::open(&self.path)?).entries_with_seek()?)
     }
 
     /// Hands out `size` bytes that begin at `start` of an uncompressed tar.
@@ -165,6 +159,35 @@ impl Cursor {
     }
 }
 
+/// The regular files among the entries of a tar.
+fn members<R: Read>(entries: tar::Entries<'_, R>) -> io::Result<Vec<Object>> {
+    let mut objects = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let path: PathBuf =
+            entry.path()?.components().filter(|part| *part != std::path::Component::CurDir).collect();
+        if path.as_os_str().is_empty() {
+            continue;
+        }
+        let kind = match entry.header().entry_type() {
+            tar::EntryType::Regular | tar::EntryType::Continuous => ObjectKind::Regular,
+            tar::EntryType::Directory => ObjectKind::Special(super::store::A_DIRECTORY),
+            tar::EntryType::Symlink | tar::EntryType::Link => ObjectKind::Special("a link"),
+            _ => ObjectKind::Special("no regular file"),
+        };
+        let seconds = i64::try_from(entry.header().mtime().unwrap_or(0)).unwrap_or(i64::MAX);
+        let identity = Identity {
+            size: entry.size(),
+            modified_ns: Some(seconds.saturating_mul(1_000_000_000)),
+            // Where the member's bytes begin: as good as an inode number to tell two of one name apart.
+            inode: Some(entry.raw_file_position()),
+            etag: None,
+        };
+        objects.push(Object { path, kind, identity });
+    }
+    Ok(objects)
+}
+
 /// Hands what `from` gives to `sink`, and says how much that was.
 fn copy_pieces(from: &mut dyn Read, buffer: &mut [u8], sink: Sink<'_>) -> io::Result<u64> {
     let mut taken = 0;
@@ -238,13 +261,7 @@ impl Store for TarFile {
         } else {
             self.read_in_place(start, size, buffer, &mut watched)
         };
-        let taken = read.map_err(|source| match source.raw_os_error() {
-            // What is no error of the file system is one of the decoder's.
-            None => {
-                StoreError::Damaged { path: path.clone(), detail: format!("the tar around it: {source}") }
-            }
-            Some(_) => StoreError::Read { path: path.clone(), source },
-        })?;
+        let taken = read.map_err(|source| StoreError::Read { path: path.clone(), source })?;
         if broke || taken == size {
             return Ok(());
         }
@@ -274,6 +291,3 @@ impl Store for TarFile {
         Err(StoreError::Remove { path: object.path.clone(), source })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -24,12 +24,15 @@
 
 pub mod account;
 pub mod backup;
+pub mod random;
 pub mod recorded;
 pub mod recovery;
 #[cfg(feature = "object-store")]
 pub mod s3;
 pub mod server;
+pub mod specimen;
 pub mod tools;
+pub mod wal_map;
 pub mod workload;
 
 pub use backup::Backup;

@@ -5,7 +5,6 @@
 
 use super::{Descent, Found, Layout, Role, Rules, View, file_name, parts_below, wal_or_unknown};
 use crate::archive::store::StoreError;
-use crate::archive::tar_file::DAMAGE;
 use std::path::Path;
 
 /// The members of a tar file.
@@ -32,9 +31,6 @@ impl Rules for Tars {
 
     fn role<'a>(&self, path: &'a Path) -> Role<'a> {
         let Some(file) = file_name(path) else { return Role::Unknown };
-        if file == DAMAGE {
-            return Role::Unknown;
-        }
         let Some(parts) = parts_below(path, "") else { return Role::Unknown };
         match &*parts {
             [_] | ["pg_wal" | "pg_xlog", _] => match wal_or_unknown(file) {
