@@ -1,5 +1,7 @@
 //! The command line: options to calls to report to exit status.
 
+mod ack;
+mod cleanup;
 mod common;
 mod find;
 mod getopt;
@@ -56,6 +58,10 @@ enum Command {
     Timelines(timelines::TimelinesArgs),
     /// Say where recovery to a target will stop, whether it can, and from which backup
     Resolve(Box<resolve::ResolveArgs>),
+    /// Plan what may be removed, prove that nothing needed is among it, and remove it
+    Cleanup(Box<cleanup::CleanupArgs>),
+    /// Accept a known loss, so that verify is red for what is new only
+    Ack(ack::AckArgs),
     /// Remove old segments as PostgreSQL's program of that name does
     #[command(name = "pg_archivecleanup", disable_help_flag = true)]
     PgArchivecleanup {
@@ -89,6 +95,8 @@ pub fn run(args: &[OsString]) -> u8 {
         Command::Find(args) => common::conclude(find::run(&args)).code(),
         Command::Timelines(args) => common::conclude(timelines::run(&args)).code(),
         Command::Resolve(args) => common::conclude(resolve::run(&args)).code(),
+        Command::Cleanup(args) => common::conclude(cleanup::run(&args)).code(),
+        Command::Ack(args) => common::conclude(ack::run(&args)).code(),
         Command::Verify(args) => common::conclude(verify::run(&args)).code(),
         // Taken by name before the options are read.
         Command::PgArchivecleanup { .. } => Status::Usage.code(),

@@ -6,8 +6,10 @@ use crate::audit::{self, Options};
 use crate::clock;
 use crate::report::json::Document;
 use crate::report::verify;
+use crate::retention::baseline;
 use crate::wal::{TimelineId, WalFileName};
 use clap::Args;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// What `verify` takes.
@@ -30,6 +32,9 @@ pub(super) struct VerifyArgs {
     /// Warn if the newest WAL is older than this (90s, 5m, 26h, 1d)
     #[arg(long, value_name = "DURATION", value_parser = clock::parse_duration)]
     max_age: Option<std::time::Duration>,
+    /// Known losses (default: what `walproof ack` recorded for this archive)
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
 }
 
 fn wal_file(text: &str) -> Result<WalFileName, String> {
@@ -56,7 +61,8 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, CommandError> {
     let bar = common.bar();
     let audit = audit::audit(&archive, &options, &|progress| common::show(&bar, progress));
     bar.finish_and_clear();
-    let audit = audit?;
+    let mut audit = audit?;
+    baseline::acknowledge(&mut audit, &super::ack::baseline(args.baseline.as_deref(), &archive)?);
     let took = begun.elapsed();
     let _ = args.incremental;
     match common.format {

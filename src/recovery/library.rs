@@ -7,7 +7,8 @@ use crate::timeline::History;
 use crate::wal::{Lsn, Major, SegmentName, SegmentNumber, SegmentSize, SystemId, TimelineId, WalFileName};
 use rayon::prelude::*;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The facts of every segment of one cluster.
@@ -22,7 +23,7 @@ pub struct Library<'a> {
     pub segment_size: SegmentSize,
     /// Its version (the newest).
     pub major: Major,
-    files: BTreeMap<(TimelineId, SegmentNumber), Volume>,
+    files: BTreeMap<(TimelineId, SegmentNumber), Arc<Volume>>,
 }
 
 /// One file.
@@ -80,9 +81,16 @@ impl<'a> Library<'a> {
         for volume in volumes {
             let Some(number) = volume.facts.name.number(segment_size) else { continue };
             // Of several copies the first one is what a restore command finds.
-            files.entry((volume.facts.name.timeline, number)).or_insert(volume);
+            files.entry((volume.facts.name.timeline, number)).or_insert_with(|| Arc::new(volume));
         }
         Some(Self { archive, plan, system_id, segment_size, major, files })
+    }
+
+    /// The same archive as it would be without the segments `removed`, and with the histories of `plan`.
+    pub fn without<'b>(&'b self, plan: &'b Plan, removed: &BTreeSet<SegmentName>) -> Library<'b> {
+        let kept = self.files.iter().filter(|(_, volume)| !removed.contains(&volume.facts.name));
+        let files = kept.map(|(place, volume)| (*place, Arc::clone(volume))).collect();
+        Library { archive: self.archive, plan, files, ..*self }
     }
 
     /// The facts of a file, if there is one under that name.

@@ -1,5 +1,6 @@
 //! The same answer as text for people and as JSON for scripts. Nothing is computed here.
 
+pub mod cleanup;
 pub mod find;
 pub mod json;
 pub mod resolve;

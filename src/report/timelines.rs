@@ -13,8 +13,9 @@ use crate::wal::{Lsn, TimelineId};
 use serde::Serialize;
 use std::fmt::Write as _;
 
+/// A window in JSON.
 #[derive(Clone, Debug, Serialize)]
-struct WindowAnswer {
+pub struct WindowAnswer {
     backup: String,
     timeline: TimelineId,
     path: Vec<TimelineId>,
@@ -45,8 +46,13 @@ pub fn answer<'a>(
     TimelinesAnswer {
         timelines: timeline_answers(&audit.timelines, clock),
         findings: &audit.findings,
-        windows: windows.iter().map(|window| window_answer(window, backups, clock)).collect(),
+        windows: window_answers(windows, backups, clock),
     }
+}
+
+/// Windows in JSON, times printed by `clock`.
+pub fn window_answers(windows: &[Window], backups: &[BaseBackup], clock: &Clock) -> Vec<WindowAnswer> {
+    windows.iter().map(|window| window_answer(window, backups, clock)).collect()
 }
 
 fn window_answer(window: &Window, backups: &[BaseBackup], clock: &Clock) -> WindowAnswer {

@@ -1,0 +1,170 @@
+//! Losses that somebody accepted, so that audits are red for what is new only.
+
+use crate::audit::Audit;
+use crate::finding::{Finding, Severity};
+use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A loss that is known.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accepted {
+    /// The file in which findings are accepted, by its name in them.
+    pub segment: String,
+    /// Why.
+    pub reason: String,
+    /// When it was accepted, ISO 8601.
+    pub accepted_at: String,
+    /// Codes of the findings that are accepted; empty: every one in that file.
+    #[serde(default)]
+    pub codes: Vec<String>,
+}
+
+/// What was accepted for one archive.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    /// Version of the file's form.
+    pub version: u32,
+    /// In the order in which they were accepted.
+    pub accepted: Vec<Accepted>,
+}
+
+/// The file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum BaselineError {
+    /// Reading failed.
+    #[error("cannot read the baseline {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not a baseline.
+    #[error("{} is not a baseline: {detail}", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Writing failed.
+    #[error("cannot write the baseline {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The only form so far.
+const VERSION: u32 = 1;
+
+impl Baseline {
+    /// Reads a baseline; an empty one where there is no such file.
+    pub fn load(path: &Path) -> Result<Self, BaselineError> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self { version: VERSION, accepted: Vec::new() });
+            }
+            Err(source) => return Err(BaselineError::Read { path: path.to_owned(), source }),
+        };
+        let form = |detail: String| BaselineError::Form { path: path.to_owned(), detail };
+        let read: Self = serde_json::from_slice(&bytes).map_err(|error| form(error.to_string()))?;
+        if read.version != VERSION {
+            return Err(form(format!("its version is {}, known is {VERSION}", read.version)));
+        }
+        Ok(read)
+    }
+
+    /// Writes the baseline: whole, or not at all.
+    pub fn save(&self, path: &Path) -> Result<(), BaselineError> {
+        let failed = |source: io::Error| BaselineError::Write { path: path.to_owned(), source };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(".new");
+        let fresh = PathBuf::from(fresh);
+        let text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))? + "\n";
+        let mut file = std::fs::File::create(&fresh).map_err(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        std::fs::rename(&fresh, path).map_err(failed)
+    }
+
+    /// Adds a loss; one that was accepted before in the same file is replaced.
+    pub fn accept(&mut self, accepted: Accepted) {
+        self.accepted.retain(|old| old.segment != accepted.segment || old.codes != accepted.codes);
+        self.accepted.push(accepted);
+    }
+
+    /// Why a finding is accepted, if it is.
+    pub fn reason_for(&self, finding: &Finding) -> Option<&str> {
+        let segment = finding.segment.as_deref()?;
+        let fits = |accepted: &&Accepted| {
+            let codes = &accepted.codes;
+            accepted.segment == segment
+                && (codes.is_empty() || codes.iter().any(|code| code == finding.code.name()))
+        };
+        self.accepted.iter().find(fits).map(|accepted| accepted.reason.as_str())
+    }
+}
+
+/// Marks what was accepted: it is still told, as something known.
+pub fn acknowledge(audit: &mut Audit, baseline: &Baseline) {
+    for finding in &mut audit.findings {
+        if finding.severity == Severity::Info {
+            continue;
+        }
+        if let Some(reason) = baseline.reason_for(finding) {
+            finding.message = format!("{} (accepted: {reason})", finding.message);
+            finding.acknowledged = true;
+            finding.severity = Severity::Info;
+        }
+    }
+    audit.findings.sort_by_key(|finding| finding.severity);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::finding::Code;
+
+    #[test]
+    fn what_is_accepted_survives_the_disk_and_covers_its_segment_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/known.json");
+        let mut baseline = Baseline::load(&path).unwrap();
+        let accepted = |reason: &str| Accepted {
+            segment: "000000010000000000000007".to_owned(),
+            reason: reason.to_owned(),
+            accepted_at: "2026-01-01T00:00:00Z".to_owned(),
+            codes: Vec::new(),
+        };
+        baseline.accept(accepted("one"));
+        baseline.accept(accepted("the disk of May"));
+        baseline.save(&path).unwrap();
+        let baseline = Baseline::load(&path).unwrap();
+        assert_eq!(baseline.accepted.len(), 1);
+        let missing = Finding::new(Code::SegmentMissing, "gone");
+        let known = missing.clone().in_segment("000000010000000000000007");
+        assert_eq!(baseline.reason_for(&known), Some("the disk of May"));
+        assert_eq!(baseline.reason_for(&missing.clone().in_segment("000000010000000000000008")), None);
+        assert_eq!(baseline.reason_for(&missing), None);
+    }
+
+    #[test]
+    fn a_file_that_is_no_baseline_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("known.json");
+        for text in ["", "{}", "{\"version\":2,\"accepted\":[]}", "{\"version\":1,\"accepted\":[{}]}"] {
+            std::fs::write(&path, text).unwrap();
+            assert!(matches!(Baseline::load(&path), Err(BaselineError::Form { .. })), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Which backups are kept, and from where on all WAL stays.
+
+use crate::backup::BaseBackup;
+use crate::clock::Clock;
+use crate::recovery::Library;
+use crate::recovery::windows::Window;
+use crate::wal::{Lsn, PgTime, SegmentNumber, TimelineId, WalFileName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What must stay recoverable. Where several things are asked for, all of them hold.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// The last so many backups, with all WAL from the first of them on.
+    pub keep_backups: Option<usize>,
+    /// Every target from this time on.
+    pub since: Option<PgTime>,
+    /// This WAL file and all behind it. It must be in the archive.
+    pub oldest_kept: Option<WalFileName>,
+    /// Backups that ended before this are not kept for their own sake.
+    pub backups_since: Option<PgTime>,
+    /// Remove timelines that no kept backup can reach.
+    pub prune_timelines: bool,
+    /// Remove backup history files that no kept backup needs.
+    pub clean_history: bool,
+}
+
+/// A backup that is kept, with the segments that it cannot do without.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Guarded {
+    /// Index of the backup.
+    pub backup: usize,
+    /// The segment of its start.
+    pub first: SegmentNumber,
+    /// The segment of its stop; beyond every segment where nobody knows its stop.
+    pub last: SegmentNumber,
+}
+
+/// The choice.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Chosen {
+    /// Backups that are kept, by start.
+    pub guarded: Vec<Guarded>,
+    /// From this segment on everything stays, on every timeline.
+    pub boundary: SegmentNumber,
+    /// What asks for that, in a clause.
+    pub why: String,
+}
+
+/// Chooses by `policy`. `windows` is what can be recovered to now. The error is why nothing may be removed.
+pub fn choose(
+    library: &Library<'_>,
+    backups: &[BaseBackup],
+    windows: &[Window],
+    policy: &Policy,
+    clock: &Clock,
+) -> Result<Chosen, String> {
+    let choice = Choice { library, backups, windows, policy, clock };
+    let own = choice.own();
+    if own.is_empty() && (policy.keep_backups.is_some() || policy.since.is_some()) {
+        return Err("no base backup of this cluster is known: without one only --oldest-kept can say what \
+                    to keep"
+            .to_owned());
+    }
+    let ranked = choice.ranked(&own);
+    if let Some(newest) = ranked.last().filter(|newest| !choice.has_window(**newest)) {
+        return Err(format!(
+            "the newest backup {} cannot be recovered from: its WAL is damaged or missing",
+            choice.label(*newest)
+        ));
+    }
+    let mut bounds = Vec::new();
+    let mut kept = BTreeSet::new();
+    choice.by_count(&ranked, &mut bounds, &mut kept)?;
+    choice.by_time(&mut bounds, &mut kept)?;
+    choice.by_file(&mut bounds)?;
+    let (boundary, why) = bounds
+        .into_iter()
+        .min_by_key(|(number, _)| *number)
+        .ok_or_else(|| "nothing says what to keep".to_owned())?;
+    kept.extend(own.iter().copied().filter(|index| choice.is_kept(*index)));
+    let mut guarded: Vec<Guarded> = kept.into_iter().filter_map(|index| choice.guard(index)).collect();
+    guarded.sort_by_key(|guarded| (guarded.first, guarded.backup));
+    Ok(Chosen { guarded, boundary, why })
+}
+
+type Bounds = Vec<(SegmentNumber, String)>;
+
+struct Choice<'a> {
+    library: &'a Library<'a>,
+    backups: &'a [BaseBackup],
+    windows: &'a [Window],
+    policy: &'a Policy,
+    clock: &'a Clock,
+}
+
+impl Choice<'_> {
+    /// Backups of the archive's cluster.
+    fn own(&self) -> Vec<usize> {
+        let foreign =
+            |backup: &BaseBackup| backup.system_identifier.is_some_and(|id| id != self.library.system_id);
+        (0..self.backups.len()).filter(|i| self.backups.get(*i).is_some_and(|b| !foreign(b))).collect()
+    }
+
+    /// Those from which a server can start and that nobody keeps for ever, oldest first: by the times at which
+    /// they began where all have one, else by timeline and start.
+    fn ranked(&self, own: &[usize]) -> Vec<usize> {
+        let usable = |backup: &BaseBackup| backup.why_unusable().is_none() && !backup.permanent;
+        let mut ranked: Vec<(usize, &BaseBackup)> = own
+            .iter()
+            .filter_map(|index| Some((*index, self.backups.get(*index)?)))
+            .filter(|(_, backup)| usable(backup))
+            .collect();
+        let timed = ranked.iter().all(|(_, backup)| backup.started.is_some());
+        ranked.sort_by_key(|(_, b)| (b.started.filter(|_| timed), b.timeline, b.start_lsn));
+        ranked.into_iter().map(|(index, _)| index).collect()
+    }
+
+    fn has_window(&self, index: usize) -> bool {
+        self.windows.iter().any(|window| window.backup == index)
+    }
+
+    fn label(&self, index: usize) -> String {
+        self.backups.get(index).map_or_else(String::new, |b| format!("{} (start {})", b.label, b.start_lsn))
+    }
+
+    fn start(&self, index: usize) -> SegmentNumber {
+        let start = self.backups.get(index).map_or(Lsn::INVALID, |backup| backup.start_lsn);
+        start.segment(self.library.segment_size)
+    }
+
+    fn by_count(
+        &self,
+        ranked: &[usize],
+        bounds: &mut Bounds,
+        kept: &mut BTreeSet<usize>,
+    ) -> Result<(), String> {
+        let Some(count) = self.policy.keep_backups else { return Ok(()) };
+        // One that cannot be recovered from does not count: it would push out one that can.
+        let good: Vec<usize> = ranked.iter().copied().filter(|index| self.has_window(*index)).collect();
+        let last = good.get(good.len().saturating_sub(count)..).unwrap_or_default();
+        let first = last
+            .iter()
+            .copied()
+            .min_by_key(|index| self.start(*index))
+            .ok_or_else(|| "no backup that can be recovered from counts for --keep-backups".to_owned())?;
+        let noun = if last.len() == 1 {
+            "the last backup is".to_owned()
+        } else {
+            format!("of the last {} backups, the first is", last.len())
+        };
+        bounds.push((self.start(first), format!("{noun} {}", self.label(first))));
+        kept.extend(last);
+        Ok(())
+    }
+
+    /// Every timeline on which something happened since keeps the latest backup that can go to that time.
+    fn by_time(&self, bounds: &mut Bounds, kept: &mut BTreeSet<usize>) -> Result<(), String> {
+        let Some(since) = self.policy.since else { return Ok(()) };
+        let mut by_timeline: BTreeMap<TimelineId, Vec<&Window>> = BTreeMap::new();
+        for window in self.windows {
+            by_timeline.entry(window.timeline).or_default().push(window);
+        }
+        let is_past = |windows: &Vec<&Window>| windows.iter().filter_map(|w| w.latest).max() < Some(since);
+        if by_timeline.values().any(|windows| !is_past(windows)) {
+            by_timeline.retain(|_, windows| !is_past(windows));
+        }
+        let shown = self.clock.iso(since);
+        let mut found = false;
+        for windows in by_timeline.values() {
+            let Some(base) = self.base(windows, since) else { continue };
+            found = true;
+            kept.insert(base);
+            bounds.push((
+                self.start(base),
+                format!("the recovery window since {shown} begins with backup {}", self.label(base)),
+            ));
+        }
+        let later = |index: &usize| {
+            self.backups.get(*index).is_some_and(|b| b.finished.or(b.started).is_none_or(|end| end >= since))
+        };
+        kept.extend(self.own().into_iter().filter(later));
+        if found { Ok(()) } else { Err("no backup can be recovered from".to_owned()) }
+    }
+
+    /// The latest backup that can go to `since`, else the earliest of all; a permanent one only where no other can.
+    fn base(&self, windows: &[&Window], since: PgTime) -> Option<usize> {
+        let permanent = |index: usize| self.backups.get(index).is_some_and(|backup| backup.permanent);
+        let reach = windows.iter().filter(|window| window.earliest.is_some_and(|from| from <= since));
+        reach
+            .map(|window| window.backup)
+            .max_by_key(|index| (!permanent(*index), self.start(*index)))
+            .or_else(|| windows.iter().map(|window| window.backup).min_by_key(|index| self.start(*index)))
+    }
+
+    fn by_file(&self, bounds: &mut Bounds) -> Result<(), String> {
+        let Some(name) = self.policy.oldest_kept else { return Ok(()) };
+        if !self.library.plan.inventory.entries.iter().any(|entry| entry.name == name) {
+            return Err(format!("the oldest file to keep, {name}, is not in the archive"));
+        }
+        let (WalFileName::Segment(segment) | WalFileName::Partial(segment) | WalFileName::Backup(segment, _)) =
+            name
+        else {
+            return Err(format!("{name} is not the name of a segment"));
+        };
+        let number = segment
+            .number(self.library.segment_size)
+            .ok_or_else(|| format!("no segment of {} is called {name}", self.library.segment_size))?;
+        bounds.push((number, format!("the oldest file to keep is {name}")));
+        Ok(())
+    }
+
+    /// Whether a backup is kept whatever the window.
+    fn is_kept(&self, index: usize) -> bool {
+        let Some(backup) = self.backups.get(index) else { return false };
+        if backup.permanent {
+            return true;
+        }
+        match self.policy.backups_since {
+            Some(since) => backup.finished.or(backup.started).is_none_or(|end| end >= since),
+            // A number of backups is asked for: no others.
+            None => self.policy.keep_backups.is_none(),
+        }
+    }
+
+    fn guard(&self, index: usize) -> Option<Guarded> {
+        let backup = self.backups.get(index)?;
+        let size = self.library.segment_size;
+        let windows = self.windows.iter().filter(|window| window.backup == index);
+        let ends = windows.map(|window| window.consistent).chain(backup.stop_lsn);
+        let ends = ends.chain(backup.wal_ranges.iter().map(|range| range.end));
+        let starts = backup.wal_ranges.iter().map(|range| range.start).chain([backup.start_lsn]);
+        Some(Guarded {
+            backup: index,
+            first: starts.min()?.segment(size),
+            last: ends.max().map_or(SegmentNumber(u64::MAX), |end| end.segment_of_end(size)),
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! The plan held to the recovery model: what can be recovered to before must be recoverable to after.
+
+use super::archivecleanup::{OldestKept, Rules};
+use super::choose::{Chosen, Guarded};
+use super::plan::Cleanup;
+use crate::archive::StoreError;
+use crate::audit::Plan;
+use crate::backup::BaseBackup;
+use crate::finding::{Finding, Severity};
+use crate::recovery::Library;
+use crate::recovery::windows::{Window, windows};
+use crate::wal::{SegmentName, TimelineId, WalFileName};
+use std::collections::BTreeSet;
+
+/// What can be recovered to once the plan was carried out, by the same model on the files that stay.
+pub fn windows_after(
+    library: &Library<'_>,
+    backups: &[BaseBackup],
+    cleanup: &Cleanup,
+) -> Result<Vec<Window>, StoreError> {
+    let mut segments: BTreeSet<SegmentName> = BTreeSet::new();
+    let mut plan: Plan = library.plan.clone();
+    for ruled in &cleanup.remove {
+        match ruled.entry.name {
+            WalFileName::Segment(name) => {
+                segments.insert(name);
+            }
+            WalFileName::History(timeline) => {
+                plan.histories.remove(&timeline);
+                plan.history_files.remove(&timeline);
+            }
+            WalFileName::Partial(_) | WalFileName::Backup(..) => {}
+        }
+    }
+    windows(&library.without(&plan, &segments), backups, library.major)
+}
+
+/// Why the plan must not be carried out; `None`: nothing speaks against it.
+pub fn objection(
+    library: &Library<'_>,
+    backups: &[BaseBackup],
+    chosen: &Chosen,
+    cleanup: &Cleanup,
+    before: &[Window],
+    after: &[Window],
+    findings: &[Finding],
+) -> Option<String> {
+    let proof = Proof { library, backups, chosen, cleanup, before, after };
+    proof
+        .of_place()
+        .or_else(|| proof.damage(findings))
+        .or_else(|| proof.lost_window())
+        .or_else(|| proof.less_careful())
+}
+
+struct Proof<'a> {
+    library: &'a Library<'a>,
+    backups: &'a [BaseBackup],
+    chosen: &'a Chosen,
+    cleanup: &'a Cleanup,
+    before: &'a [Window],
+    after: &'a [Window],
+}
+
+impl Proof<'_> {
+    fn of_place(&self) -> Option<String> {
+        let inventory = &self.library.plan.inventory;
+        inventory
+            .is_pg_wal
+            .then(|| "this is a server's own pg_wal: only the server may remove files there".to_owned())
+    }
+
+    /// Damage that nobody accepted, in what is kept.
+    fn damage(&self, findings: &[Finding]) -> Option<String> {
+        let errors = findings.iter().filter(|f| f.severity == Severity::Error && !f.acknowledged);
+        let worst = errors.into_iter().find(|finding| self.touches_kept(finding))?;
+        Some(format!(
+            "what would be kept is not whole, and removing older WAL could remove the last good copy: {} ({}). \
+             If that loss is known, accept it with walproof ack",
+            worst.message,
+            worst.code.name()
+        ))
+    }
+
+    fn touches_kept(&self, finding: &Finding) -> bool {
+        let name = finding.segment.as_deref().and_then(WalFileName::parse);
+        let (WalFileName::Segment(name) | WalFileName::Partial(name) | WalFileName::Backup(name, _)) =
+            (match name {
+                Some(name) => name,
+                None => return true,
+            })
+        else {
+            return true;
+        };
+        let Some(number) = name.number(self.library.segment_size) else { return true };
+        let guarded = |guarded: &Guarded| guarded.first <= number && number <= guarded.last;
+        !self.cleanup.prunes(name.timeline, number)
+            && (number >= self.chosen.boundary || self.chosen.guarded.iter().any(guarded))
+    }
+
+    /// A backup that is kept and would lose what it can be recovered to.
+    fn lost_window(&self) -> Option<String> {
+        self.chosen.guarded.iter().find_map(|guarded| {
+            let of = |windows: &'_ [Window]| -> Vec<Window> {
+                windows.iter().filter(|window| window.backup == guarded.backup).cloned().collect()
+            };
+            let (before, after) = (of(self.before), of(self.after));
+            let lost = before.iter().find(|old| {
+                let new = after.iter().find(|new| new.timeline == old.timeline);
+                !new.is_some_and(|new| self.still_serves(guarded, old, new))
+            })?;
+            Some(self.loss(guarded, lost.timeline))
+        })
+    }
+
+    fn still_serves(&self, guarded: &Guarded, old: &Window, new: &Window) -> bool {
+        if new.path != old.path || new.consistent != old.consistent {
+            return false;
+        }
+        // An island is good for itself; all others for everything that they were good for.
+        guarded.first < self.chosen.boundary || new.end == old.end
+    }
+
+    fn loss(&self, guarded: &Guarded, timeline: TimelineId) -> String {
+        let label = self.backups.get(guarded.backup).map_or("", |backup| backup.label.as_str());
+        format!("backup {label} could no longer be recovered from on timeline {timeline} as it can now")
+    }
+
+    /// `pg_archivecleanup` would keep a file that the plan removes.
+    fn less_careful(&self) -> Option<String> {
+        let boundary = self.library.name(TimelineId(1), self.chosen.boundary).to_string();
+        let oldest_kept = OldestKept::parse(boundary.as_bytes(), None)?;
+        let rules = Rules { oldest_kept, extension: None, backup_history: true };
+        let pruned = |name: WalFileName| match name {
+            WalFileName::History(_) => true,
+            WalFileName::Segment(name) | WalFileName::Partial(name) | WalFileName::Backup(name, _) => {
+                let number = name.number(self.library.segment_size);
+                number.is_some_and(|number| self.cleanup.prunes(name.timeline, number))
+            }
+        };
+        let names = self.cleanup.remove.iter().map(|ruled| ruled.entry.name);
+        let wrong =
+            names.filter(|name| !pruned(*name)).find(|name| !rules.removes(name.to_string().as_bytes()))?;
+        Some(format!("{wrong} is not before {boundary}: pg_archivecleanup would keep it"))
+    }
+}
