@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`wal`] | the format: bytes to records | opens a file, allocates per record |
 //! | [`archive`] | where bytes come from: stores, layouts, compression, one listing | parses WAL |
+//! | [`catalog`] | facts on disk, so that nothing is read twice | decides anything |
 //! | [`timeline`] | history files, the tree, the path to a timeline | guesses a parent |
 //! | [`scan`] | segment to facts, in parallel | knows about the neighbour |
 //! | [`chain`] | neighbours to unbroken ranges; records across segments are finished here | reads files again |
@@ -23,6 +24,7 @@
 pub mod archive;
 pub mod audit;
 pub mod backup;
+pub mod catalog;
 pub mod chain;
 pub mod cli;
 pub mod clock;

@@ -24,7 +24,7 @@ pub use layout::{Layout, LayoutChoice, ParseLayoutError};
 pub use location::location_from_environment;
 pub use read::Scratch;
 pub use secrets::Secrets;
-pub use store::{Deletion, Identity, Object, ObjectKind, ReadError, Store, StoreError};
+pub use store::{Child, Deletion, Descent, Identity, Object, ObjectKind, ReadError, Store, StoreError};
 
 use cipher::Passphrase;
 use layout::Rules;

@@ -23,8 +23,8 @@ mod tail;
 pub mod timelines;
 mod wounds;
 
-pub use plan::{Plan, plan};
-pub use survey::{Survey, expectations, join, survey};
+pub use plan::{Plan, plan, plan_of};
+pub use survey::{Survey, expectations, join, survey, survey_with};
 pub use timelines::TimelineReport;
 
 use crate::archive::{Archive, StoreError};

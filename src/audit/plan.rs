@@ -27,7 +27,11 @@ pub struct Plan {
 
 /// Lists the archive and reads the history files.
 pub fn plan(archive: &Archive, options: &Options) -> Result<Plan, AuditError> {
-    let inventory = archive.inventory()?;
+    plan_of(archive, archive.inventory()?, options)
+}
+
+/// Reads the history files of an archive that is listed already.
+pub fn plan_of(archive: &Archive, inventory: Inventory, options: &Options) -> Result<Plan, AuditError> {
     let mut plan = Plan {
         entries: Vec::new(),
         histories: BTreeMap::new(),

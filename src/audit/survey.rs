@@ -3,7 +3,7 @@
 use super::{AuditError, Options, Plan, Progress};
 use crate::archive::{Archive, Entry, Scratch};
 use crate::chain::chains::Chains;
-use crate::scan::{Expectation, SegmentFacts, scan_segment};
+use crate::scan::{Expectation, FactStore, SegmentFacts, scan_or_recall};
 use crate::wal::{Lsn, Owners, TimelineId, WalFileName};
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -39,20 +39,43 @@ pub fn survey(
     options: &Options,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Survey, AuditError> {
+    survey_with(archive, plan, options, None, progress)
+}
+
+/// Reads those files of `plan` that `store` does not know yet, and takes the facts of the others from it.
+pub fn survey_with(
+    archive: &Archive,
+    plan: &Plan,
+    options: &Options,
+    store: Option<&dyn FactStore>,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Survey, AuditError> {
     let outlooks = outlooks(plan);
     let files_total = plan.entries.len() as u64;
     let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let mut survey = Survey::default();
     for (index, batch) in plan.entries.chunks(FILES_IN_FLIGHT).enumerate() {
         let first = index * FILES_IN_FLIGHT;
-        archive.prefetch(batch);
+        let wanted = |(offset, entry): (usize, &Entry)| {
+            store.is_none_or(|store| {
+                !store.knows(entry, &expectation(plan, first + offset, entry, &outlooks, options))
+            })
+        };
+        archive.prefetch(
+            batch
+                .iter()
+                .enumerate()
+                .filter(|(offset, entry)| wanted((*offset, entry)))
+                .map(|(_, entry)| entry),
+        );
         let scanned = batch
             .par_iter()
             .enumerate()
             .map(|(offset, entry)| {
                 let expectation = expectation(plan, first + offset, entry, &outlooks, options);
-                let facts =
-                    SCRATCH.with_borrow_mut(|scratch| scan_segment(archive, entry, &expectation, scratch))?;
+                let facts = SCRATCH.with_borrow_mut(|scratch| {
+                    scan_or_recall(archive, entry, &expectation, scratch, store)
+                })?;
                 let bytes = bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
                 let files = files.fetch_add(1, Ordering::Relaxed) + 1;
                 progress(Progress { files, files_total, bytes });

@@ -2,10 +2,10 @@
 
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
-use super::resolve::backups;
+use super::reading::{all_backups, read_library};
 use crate::archive::Archive;
 use crate::audit;
-use crate::backup::BaseBackup;
+use crate::backup::{self, BaseBackup};
 use crate::clock::{self, Clock};
 use crate::finding::Finding;
 use crate::recovery::Library;
@@ -118,9 +118,11 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
     let archive = common.open()?;
     // From before the archive is read until the last file is gone.
     let lock = args.execute.then(|| Lock::take(&archive)).transpose()?;
-    let (listing, options) = CommonArgs::plan(&archive, &clock)?;
-    let backups = backups(common, &archive, &listing)?;
-    let library = common.library(&archive, &listing, &options)?;
+    let options = CommonArgs::options(&clock);
+    let listing = audit::plan(&archive, &options)?;
+    let backups = all_backups(common, &backup::discover(&archive, &listing.inventory))?;
+    // What is removed for good is judged by what stands there now, not by what was read once.
+    let library = read_library(common, &archive, &listing, &options, None)?;
     let mut audit = audit::judge(&listing, &audit::join(&listing, library.facts_in_order()), &options);
     baseline::acknowledge(&mut audit, &super::ack::baseline(args.baseline.as_deref(), &archive)?);
     let planned = prepare(&library, &backups, &policy, audit.findings, &clock)?;

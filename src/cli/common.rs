@@ -2,9 +2,8 @@
 
 use super::Status;
 use crate::archive::{Archive, LayoutChoice, StoreError};
-use crate::audit::{self, AuditError, Options, Plan, Progress};
+use crate::audit::{AuditError, Options, Progress};
 use crate::clock::{Clock, UnknownZone};
-use crate::recovery::Library;
 use crate::report::json::Document;
 use crate::report::printable;
 use crate::report::text::Palette;
@@ -160,24 +159,9 @@ impl CommonArgs {
         Ok(Archive::open(&self.archive, self.layout)?)
     }
 
-    /// The archive's listing and histories, and the options with which all of it is read.
-    pub(super) fn plan(archive: &Archive, clock: &Clock) -> Result<(Plan, Options), CommandError> {
-        let options = Options { clock: clock.clone(), detail: Detail::Events, ..Options::default() };
-        let plan = audit::plan(archive, &options)?;
-        Ok((plan, options))
-    }
-
-    /// Every segment's facts, with a bar while they are read.
-    pub(super) fn library<'a>(
-        &self,
-        archive: &'a Archive,
-        plan: &'a Plan,
-        options: &Options,
-    ) -> Result<Library<'a>, CommandError> {
-        let bar = self.bar();
-        let library = Library::read(archive, plan, options, &|progress| show(&bar, progress));
-        bar.finish_and_clear();
-        Ok(library?.ok_or_else(|| AuditError::NoWal(archive.location().to_owned()))?)
+    /// The options with which all of an archive is read.
+    pub(super) fn options(clock: &Clock) -> Options {
+        Options { clock: clock.clone(), detail: Detail::Events, ..Options::default() }
     }
 
     /// The colours for standard output.

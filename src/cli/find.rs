@@ -2,6 +2,7 @@
 
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
+use super::reading::Reading;
 use crate::clock::{self, Clock};
 use crate::find::query::{KINDS, is_subtransaction};
 use crate::find::{Index, Order, Query};
@@ -75,9 +76,10 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
     let clock = common.clock()?;
     let mut read_as = Vec::new();
     let query = query(args, &clock, &mut read_as)?;
-    let archive = common.open()?;
-    let (plan, options) = CommonArgs::plan(&archive, &clock)?;
-    let library = common.library(&archive, &plan, &options)?;
+    let options = CommonArgs::options(&clock);
+    let reading = Reading::open(common, &options)?;
+    let library = reading.library(common, &options)?;
+    let archive = &reading.archive;
     let index = Index::of(&library);
     let found = query.run(&index);
     let mut notes = Vec::new();

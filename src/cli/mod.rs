@@ -5,8 +5,10 @@ mod cleanup;
 mod common;
 mod find;
 mod getopt;
+mod index;
 pub mod pg_archivecleanup;
 mod pg_log;
+mod reading;
 mod resolve;
 mod timelines;
 mod verify;
@@ -56,6 +58,8 @@ enum Command {
     Find(Box<find::FindArgs>),
     /// Show the tree of timelines, and what can be recovered to from each backup
     Timelines(timelines::TimelinesArgs),
+    /// Read what is new in an archive and remember what is in it
+    Index(Box<index::IndexArgs>),
     /// Say where recovery to a target will stop, whether it can, and from which backup
     Resolve(Box<resolve::ResolveArgs>),
     /// Plan what may be removed, prove that nothing needed is among it, and remove it
@@ -94,6 +98,7 @@ pub fn run(args: &[OsString]) -> u8 {
     match cli.command {
         Command::Find(args) => common::conclude(find::run(&args)).code(),
         Command::Timelines(args) => common::conclude(timelines::run(&args)).code(),
+        Command::Index(args) => common::conclude(index::run(&args)).code(),
         Command::Resolve(args) => common::conclude(resolve::run(&args)).code(),
         Command::Cleanup(args) => common::conclude(cleanup::run(&args)).code(),
         Command::Ack(args) => common::conclude(ack::run(&args)).code(),

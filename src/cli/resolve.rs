@@ -2,9 +2,10 @@
 
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
+use super::reading::Reading;
 use crate::archive::{Archive, Layout};
-use crate::audit::{self, Options, Plan};
-use crate::backup::{self, BaseBackup};
+
+use crate::backup::BaseBackup;
 use crate::clock::{Clock, TimeError};
 use crate::recovery::judge::{JudgeError, read_xid};
 use crate::recovery::resolve::{Problem, ProblemCode, Resolution, resolve};
@@ -15,7 +16,7 @@ use crate::report::json::Document;
 use crate::report::resolve::{
     Context, ResolveAnswer, TargetAnswer, answer, new_timeline, render, unanswerable,
 };
-use crate::scan::Detail;
+
 use crate::timeline::TimelineTarget;
 use crate::wal::{Lsn, Major};
 use clap::Args;
@@ -122,14 +123,11 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
             Ok(_) | Err(Unasked::No(..)) => {}
         }
     }
-    let archive = common.open()?;
-    let options = Options { clock: clock.clone(), detail: Detail::Events, ..Options::default() };
-    let plan = audit::plan(&archive, &options)?;
-    let backups = backups(common, &archive, &plan)?;
-    let bar = common.bar();
-    let library = Library::read(&archive, &plan, &options, &|progress| common::show(&bar, progress));
-    bar.finish_and_clear();
-    let library = library?.ok_or_else(|| audit::AuditError::NoWal(archive.location().to_owned()))?;
+    let options = CommonArgs::options(&clock);
+    let reading = Reading::open(common, &options)?;
+    let backups = reading.backups(common)?;
+    let library = reading.library(common, &options)?;
+    let archive = &reading.archive;
     let major = args.postgres.unwrap_or(library.major);
     let question = match question(args, major, &clock) {
         Ok(question) => question,
@@ -139,7 +137,7 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
             let context =
                 context(shown, None, major, args.target_timeline.clone().unwrap_or_default(), &clock);
             let answer = unanswerable(context, &problem, message);
-            give(args, &archive, &answer, None)?;
+            give(args, archive, &answer, None)?;
             return Ok(Status::Bad);
         }
     };
@@ -152,34 +150,12 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
         clock: &clock,
     };
     let resolution = resolve(&library, &backups, only, &request)?;
-    let answer = compose(args, &archive, &library, &backups, &resolution, &question, &request)?;
-    give(args, &archive, &answer, new_timeline(&library, &answer))?;
+    let answer = compose(args, &reading, &library, &backups, &resolution, &question, &request)?;
+    give(args, archive, &answer, new_timeline(&library, &answer))?;
     if let (Some(directory), true) = (&args.settings, answer.is_feasible()) {
-        write_settings(args, directory, &question, major, &archive)?;
+        write_settings(args, directory, &question, major, archive)?;
     }
     Ok(if answer.is_feasible() { Status::Good } else { Status::Bad })
-}
-
-/// Backups given and backups found, put together.
-pub(super) fn backups(
-    common: &CommonArgs,
-    archive: &Archive,
-    plan: &Plan,
-) -> Result<Vec<BaseBackup>, CommandError> {
-    let mut all = Vec::new();
-    for path in &common.backup {
-        let loaded = backup::load(path).map_err(|error| CommandError::Failed(error.to_string()))?;
-        all.extend(loaded);
-    }
-    let found = backup::discover(archive, &plan.inventory);
-    for problem in &found.problems {
-        if problem.kind == backup::ProblemKind::Unread {
-            return Err(CommandError::Failed(format!("{}: {}", problem.path.display(), problem.message)));
-        }
-        tracing::warn!("{}: {}", problem.path.display(), problem.message);
-    }
-    all.extend(found.backups);
-    Ok(backup::merge(all))
 }
 
 fn chosen_backup(args: &ResolveArgs, backups: &[BaseBackup]) -> Result<Option<usize>, CommandError> {
@@ -396,7 +372,7 @@ fn restore_command(archive: &Archive) -> String {
 
 fn compose(
     args: &ResolveArgs,
-    archive: &Archive,
+    reading: &Reading,
     library: &Library<'_>,
     backups: &[BaseBackup],
     resolution: &Resolution<'_>,
@@ -410,14 +386,16 @@ fn compose(
         question.timeline_text.clone(),
         request.clock,
     );
-    context.settings = recovery_settings(args, question, request.major, archive)?;
+    context.settings = recovery_settings(args, question, request.major, &reading.archive)?;
     context.files = settings::files(&context.settings, request.major);
     let records = match &resolution.chosen {
         Some((_, assessment)) => match &assessment.prediction.route {
-            Some(route) => route.count_records(library, assessment.prediction.applied_to)?,
-            None => 0,
+            // The catalog does not know where each record lies.
+            Some(_) if reading.is_offline() => None,
+            Some(route) => Some(route.count_records(library, assessment.prediction.applied_to)?),
+            None => Some(0),
         },
-        None => 0,
+        None => Some(0),
     };
     Ok(answer(backups, resolution, context, records))
 }

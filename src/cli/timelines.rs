@@ -2,7 +2,7 @@
 
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
-use super::resolve::backups;
+use super::reading::Reading;
 use crate::audit;
 use crate::recovery::windows::windows;
 use crate::report::json::Document;
@@ -21,13 +21,14 @@ pub(super) fn run(args: &TimelinesArgs) -> Result<Status, CommandError> {
     let common = &args.common;
     common.set_up()?;
     let clock = common.clock()?;
-    let archive = common.open()?;
-    let (plan, options) = CommonArgs::plan(&archive, &clock)?;
-    let backups = backups(common, &archive, &plan)?;
-    let library = common.library(&archive, &plan, &options)?;
+    let options = CommonArgs::options(&clock);
+    let reading = Reading::open(common, &options)?;
+    let backups = reading.backups(common)?;
+    let library = reading.library(common, &options)?;
+    let (archive, plan) = (&reading.archive, &reading.plan);
     let windows = windows(&library, &backups, library.major)?;
-    let survey = audit::join(&plan, library.facts_in_order());
-    let audit = audit::judge(&plan, &survey, &options);
+    let survey = audit::join(plan, library.facts_in_order());
+    let audit = audit::judge(plan, &survey, &options);
     let answer = timelines::answer(&audit, &windows, &backups, &clock);
     match common.format {
         Format::Text => {

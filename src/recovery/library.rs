@@ -2,7 +2,7 @@
 
 use crate::archive::{Archive, Entry, Scratch, StoreError};
 use crate::audit::{Options, Plan, Progress, expectations};
-use crate::scan::{Expectation, FileFault, SegmentFacts, scan_segment};
+use crate::scan::{Expectation, FactStore, FileFault, SegmentFacts, scan_or_recall, scan_segment};
 use crate::timeline::History;
 use crate::wal::{Lsn, Major, SegmentName, SegmentNumber, SegmentSize, SystemId, TimelineId, WalFileName};
 use rayon::prelude::*;
@@ -46,6 +46,17 @@ impl<'a> Library<'a> {
         options: &Options,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Option<Self>, StoreError> {
+        Self::read_with(archive, plan, options, None, progress)
+    }
+
+    /// Reads those segments of `plan` that `store` does not know yet, and takes the others from it.
+    pub fn read_with(
+        archive: &'a Archive,
+        plan: &'a Plan,
+        options: &Options,
+        store: Option<&dyn FactStore>,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Option<Self>, StoreError> {
         let entries: Vec<(&Entry, SegmentName, Expectation)> = expectations(plan, options)
             .filter_map(|(entry, expectation)| match entry.name {
                 WalFileName::Segment(name) => Some((entry, name, expectation)),
@@ -57,8 +68,9 @@ impl<'a> Library<'a> {
         let volumes = entries
             .into_par_iter()
             .map(|(entry, _, expectation)| {
-                let facts =
-                    SCRATCH.with_borrow_mut(|scratch| scan_segment(archive, entry, &expectation, scratch))?;
+                let facts = SCRATCH.with_borrow_mut(|scratch| {
+                    scan_or_recall(archive, entry, &expectation, scratch, store)
+                })?;
                 let bytes = bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
                 let files = files.fetch_add(1, Ordering::Relaxed) + 1;
                 progress(Progress { files, files_total, bytes });

@@ -2,6 +2,7 @@
 
 pub mod cleanup;
 pub mod find;
+pub mod index;
 pub mod json;
 pub mod resolve;
 pub mod text;

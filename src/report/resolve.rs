@@ -106,7 +106,8 @@ struct SegmentsAnswer {
 struct ReplayAnswer {
     segments: u64,
     bytes: u64,
-    records: u64,
+    /// Not known where the archive cannot be read.
+    records: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -217,12 +218,12 @@ pub fn unanswerable(context: Context<'_>, problem: &Problem, message: Option<Str
     }
 }
 
-/// The answer. `records` is how many records are replayed.
+/// The answer. `records` is how many records are replayed, where that is known.
 pub fn answer(
     backups: &[BaseBackup],
     resolution: &Resolution<'_>,
     context: Context<'_>,
-    records: u64,
+    records: Option<u64>,
 ) -> ResolveAnswer {
     let none =
         Problem { code: crate::recovery::resolve::ProblemCode::NoUsableBackup, message: String::new() };
@@ -314,7 +315,7 @@ pub fn answer(
 }
 
 /// What is read on the way, and what of it is not as it should be.
-fn add_route(answer: &mut ResolveAnswer, assessment: &Assessment<'_>, records: u64) {
+fn add_route(answer: &mut ResolveAnswer, assessment: &Assessment<'_>, records: Option<u64>) {
     let prediction = &assessment.prediction;
     let names = |names: &[SegmentName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let needed = needed(prediction);
@@ -426,10 +427,10 @@ fn rows(answer: &ResolveAnswer, new_timeline: Option<TimelineId>) -> Vec<(&'stat
         rows.push((
             "replay",
             format!(
-                "{}, {}, {}",
+                "{}, {}{}",
                 counted(answer.replay.segments, "segment"),
                 text::bytes(answer.replay.bytes),
-                counted(answer.replay.records, "record")
+                answer.replay.records.map_or_else(String::new, |n| format!(", {}", counted(n, "record")))
             ),
         ));
         rows.push(("lost", describe_lost(&answer.lost)));

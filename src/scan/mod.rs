@@ -9,7 +9,9 @@ pub mod facts;
 pub mod identify;
 pub mod segment;
 pub mod stats;
+pub mod store;
 
 pub use event::Event;
 pub use facts::{FileFault, SegmentFacts};
 pub use segment::{Detail, Expectation, scan_segment};
+pub use store::{FactStore, scan_or_recall};

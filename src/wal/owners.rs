@@ -45,4 +45,11 @@ impl Owners {
         let owner = after.checked_sub(1).and_then(|i| self.stretches.get(i));
         (owner.map_or(TimelineId(0), |stretch| stretch.1), until)
     }
+
+    /// Where the stretches that touch `from..to` begin, and whose they are.
+    pub fn within(&self, from: Lsn, to: Lsn) -> impl Iterator<Item = (Lsn, TimelineId)> {
+        let first = self.stretches.partition_point(|(begin, _)| *begin <= from).saturating_sub(1);
+        let rest = self.stretches.get(first..).unwrap_or_default();
+        rest.iter().copied().take_while(move |(begin, _)| *begin < to)
+    }
 }

@@ -1,0 +1,312 @@
+//! The facts of one file as four blocks of bytes, and back.
+//!
+//! | block | what | when it is read |
+//! |---|---|---|
+//! | facts | identity, runs, fragments, wounds, and the events that are no ends of transactions | always |
+//! | ends | one column each for place, length, time, transaction and kind of commits, aborts, prepares | for events |
+//! | activity | one column each for the transaction and what it did to rows; files that it made | for events |
+//! | extras | what only some of them have: subtransactions, dropped files, names; compressed | for events |
+
+use super::column::{put_column, take_column};
+use super::pack::{Pack, Unpacker, put_number};
+use crate::archive::Entry;
+use crate::scan::activity::{Activity, Rows};
+use crate::scan::event::{End, EndDetails, Event, What};
+use crate::scan::store::in_summary;
+use crate::scan::{Detail, SegmentFacts};
+use crate::wal::{Lsn, PgTime, SegmentName, TimelineId, WalFileName, Xid};
+use std::io::Read;
+
+/// More extras than one segment can give reason for.
+const EXTRAS_BYTES_MAX: u64 = 1 << 31;
+/// Fast, and nearly as small as it gets on so little.
+const EXTRAS_LEVEL: i32 = 3;
+
+const ABORTED: i64 = 1;
+const PREPARED: i64 = 2;
+const PREPARE: i64 = 4;
+const HAS_EXTRA: i64 = 8;
+
+/// The facts of one file, packed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Blocks {
+    pub(super) facts: Vec<u8>,
+    pub(super) ends: Vec<u8>,
+    pub(super) extras: Vec<u8>,
+    pub(super) activity: Vec<u8>,
+}
+
+impl Blocks {
+    /// Bytes in all of them.
+    pub(super) const fn bytes(&self) -> usize {
+        self.facts.len() + self.ends.len() + self.extras.len() + self.activity.len()
+    }
+}
+
+/// Packs facts that were scanned with every detail.
+pub(super) fn pack(facts: &SegmentFacts) -> std::io::Result<Blocks> {
+    let in_order = facts.events.windows(2).all(|pair| matches!(pair, [a, b] if a.lsn < b.lsn));
+    let (ends, others): (Vec<&Event>, Vec<&Event>) =
+        facts.events.iter().partition(|event| in_order && is_columnar(event));
+    let mut light = Vec::new();
+    facts.identity.pack(&mut light);
+    facts.fault.pack(&mut light);
+    facts.bytes.pack(&mut light);
+    facts.start.pack(&mut light);
+    facts.walked.pack(&mut light);
+    facts.transactions.pack(&mut light);
+    facts.digests.pack(&mut light);
+    put_number(&mut light, others.len() as u64);
+    for event in others {
+        event.pack(&mut light);
+    }
+    let (ends, extras) = pack_ends(&ends);
+    let extras = if extras.is_empty() { extras } else { zstd::encode_all(extras.as_slice(), EXTRAS_LEVEL)? };
+    Ok(Blocks { facts: light, ends, extras, activity: pack_activity(&facts.activity) })
+}
+
+/// The facts of the file of `entry`, without the ends of transactions where only a summary is wanted.
+/// `None`: the blocks are not what [`pack`] makes.
+pub(super) fn unpack(entry: &Entry, blocks: &Blocks, detail: Detail) -> Option<SegmentFacts> {
+    let (name, partial) = match entry.name {
+        WalFileName::Segment(name) => (name, false),
+        WalFileName::Partial(name) | WalFileName::Backup(name, _) => (name, true),
+        WalFileName::History(timeline) => (SegmentName { timeline, log: 0, segment: 0 }, true),
+    };
+    let mut from = Unpacker::new(&blocks.facts);
+    let mut facts = SegmentFacts {
+        name,
+        partial,
+        path: entry.object.path.display().to_string(),
+        identity: Pack::unpack(&mut from)?,
+        fault: Pack::unpack(&mut from)?,
+        bytes: Pack::unpack(&mut from)?,
+        start: Pack::unpack(&mut from)?,
+        walked: Pack::unpack(&mut from)?,
+        transactions: Pack::unpack(&mut from)?,
+        digests: Pack::unpack(&mut from)?,
+        activity: Vec::new(),
+        records: Vec::new(),
+        events: Pack::unpack(&mut from)?,
+    };
+    if !from.is_done() {
+        return None;
+    }
+    if detail == Detail::Summary {
+        facts.events.retain(in_summary);
+    } else {
+        let ends = unpack_ends(&blocks.ends, &blocks.extras)?;
+        facts.events = merge(ends, facts.events);
+        facts.activity = unpack_activity(&blocks.activity)?;
+    }
+    Some(facts)
+}
+
+/// Whether an event fits into the columns: every real one does.
+fn is_columnar(event: &Event) -> bool {
+    let aligned = event.lsn.0.is_multiple_of(8) && event.end.0.is_multiple_of(8) && event.end > event.lsn;
+    aligned && event.time.is_some() && matches!(event.what, What::End(_) | What::Prepare { .. })
+}
+
+/// Two lists in LSN order as one.
+fn merge(mut ends: Vec<Event>, others: Vec<Event>) -> Vec<Event> {
+    if ends.is_empty() {
+        return others;
+    }
+    ends.extend(others);
+    // Stable, and both parts are in order: one merge.
+    ends.sort_by_key(|event| event.lsn);
+    ends
+}
+
+fn pack_ends(events: &[&Event]) -> (Vec<u8>, Vec<u8>) {
+    let (mut out, mut extras) = (Vec::new(), Vec::new());
+    if events.is_empty() {
+        return (out, extras);
+    }
+    put_number(&mut out, events.len() as u64);
+    owners(events).pack(&mut out);
+    let deltas = |of: &dyn Fn(&Event) -> i64| {
+        let mut before = 0;
+        let delta = |event: &&Event| of(event).wrapping_sub(std::mem::replace(&mut before, of(event)));
+        events.iter().map(delta).collect::<Vec<i64>>()
+    };
+    put_column(&deltas(&|event| (event.lsn.0 >> 3).cast_signed()), &mut out);
+    let length = |event: &&Event| (event.end.bytes_since(event.lsn) >> 3).cast_signed();
+    put_column(&events.iter().map(length).collect::<Vec<i64>>(), &mut out);
+    put_column(&deltas(&|event| event.time.map_or(0, |time| time.0)), &mut out);
+    put_column(&deltas(&|event| i64::from(event.xid.0)), &mut out);
+    let kinds: Vec<i64> = events.iter().map(|event| kind_and_extra(event, &mut extras)).collect();
+    put_column(&kinds, &mut out);
+    (out, extras)
+}
+
+/// Who owns how many of the events that follow one another.
+fn owners(events: &[&Event]) -> Vec<(TimelineId, u64)> {
+    let mut owners: Vec<(TimelineId, u64)> = Vec::new();
+    for event in events {
+        match owners.last_mut() {
+            Some((owner, count)) if *owner == event.owner => *count += 1,
+            _ => owners.push((event.owner, 1)),
+        }
+    }
+    owners
+}
+
+fn kind_and_extra(event: &Event, extras: &mut Vec<u8>) -> i64 {
+    match &event.what {
+        What::End(end) => {
+            let kind = if end.committed { 0 } else { ABORTED } | if end.prepared { PREPARED } else { 0 };
+            match &end.details {
+                Some(details) => {
+                    details.pack(extras);
+                    kind | HAS_EXTRA
+                }
+                None => kind,
+            }
+        }
+        What::Prepare { gid, database, subtransactions } => {
+            gid.pack(extras);
+            database.pack(extras);
+            subtransactions.pack(extras);
+            PREPARE
+        }
+        _ => PREPARE,
+    }
+}
+
+fn unpack_ends(ends: &[u8], extras: &[u8]) -> Option<Vec<Event>> {
+    if ends.is_empty() {
+        return Some(Vec::new());
+    }
+    let mut decoded = Vec::new();
+    if !extras.is_empty() {
+        let decoder = zstd::Decoder::new(extras).ok()?;
+        decoder.take(EXTRAS_BYTES_MAX).read_to_end(&mut decoded).ok()?;
+    }
+    let mut extras = Unpacker::new(&decoded);
+    let mut from = Unpacker::new(ends);
+    let count = usize::try_from(from.number()?).ok()?;
+    let owners: Vec<(TimelineId, u64)> = Pack::unpack(&mut from)?;
+    let places = take_column(&mut from, count)?;
+    let lengths = take_column(&mut from, count)?;
+    let times = take_column(&mut from, count)?;
+    let xids = take_column(&mut from, count)?;
+    let kinds = take_column(&mut from, count)?;
+    let mut owners = owners.into_iter().flat_map(|(owner, count)| (0..count).map(move |_| owner));
+    let (mut lsn, mut time, mut xid) = (0i64, 0i64, 0i64);
+    let mut events = Vec::with_capacity(count);
+    for ((((place, length), step), id), kind) in places.iter().zip(lengths).zip(times).zip(xids).zip(kinds) {
+        lsn = lsn.wrapping_add(*place);
+        time = time.wrapping_add(step);
+        xid = xid.wrapping_add(id);
+        let start = Lsn(lsn.cast_unsigned() << 3);
+        events.push(Event {
+            lsn: start,
+            end: start.plus(length.cast_unsigned() << 3),
+            owner: owners.next()?,
+            xid: Xid(u32::try_from(xid).ok()?),
+            time: Some(PgTime(time)),
+            what: what(kind, &mut extras)?,
+        });
+    }
+    (from.is_done() && extras.is_done() && owners.next().is_none()).then_some(events)
+}
+
+fn what(kind: i64, extras: &mut Unpacker<'_>) -> Option<What> {
+    if kind == PREPARE {
+        let (gid, database) = (Pack::unpack(extras)?, Pack::unpack(extras)?);
+        return Some(What::Prepare { gid, database, subtransactions: Pack::unpack(extras)? });
+    }
+    let known = ABORTED | PREPARED | HAS_EXTRA;
+    if kind & !known != 0 {
+        return None;
+    }
+    let details = (kind & HAS_EXTRA != 0).then(|| EndDetails::unpack(extras).map(Box::new));
+    let details = match details {
+        Some(details) => Some(details?),
+        None => None,
+    };
+    Some(What::End(End { committed: kind & ABORTED == 0, prepared: kind & PREPARED != 0, details }))
+}
+
+fn pack_activity(all: &[Activity]) -> Vec<u8> {
+    let mut out = Vec::new();
+    if all.is_empty() {
+        return out;
+    }
+    put_number(&mut out, all.len() as u64);
+    for of in COLUMNS {
+        let mut before = 0;
+        let values = all.iter().map(|one| of(one).wrapping_sub(std::mem::replace(&mut before, of(one))));
+        put_column(&values.collect::<Vec<i64>>(), &mut out);
+    }
+    for of in COUNTS {
+        put_column(&all.iter().map(|one| of(one).cast_signed()).collect::<Vec<i64>>(), &mut out);
+    }
+    for one in all.iter().filter(|one| has_files(one)) {
+        one.created.pack(&mut out);
+        one.filled.pack(&mut out);
+        one.truncated.pack(&mut out);
+    }
+    out
+}
+
+/// What changes little from one transaction to the next.
+const COLUMNS: [fn(&Activity) -> i64; 3] =
+    [|one| i64::from(one.owner), |one| i64::from(one.xid), |one| i64::from(one.database)];
+
+/// What is counted, and whether there is more.
+const COUNTS: [fn(&Activity) -> u64; 4] = [
+    |one| one.rows.inserted,
+    |one| one.rows.updated,
+    |one| one.rows.deleted,
+    |one| u64::from(has_files(one)),
+];
+
+fn has_files(one: &Activity) -> bool {
+    !one.created.is_empty() || one.filled || one.truncated > 0
+}
+
+fn unpack_activity(bytes: &[u8]) -> Option<Vec<Activity>> {
+    if bytes.is_empty() {
+        return Some(Vec::new());
+    }
+    let mut from = Unpacker::new(bytes);
+    let count = usize::try_from(from.number()?).ok()?;
+    let mut summed = || {
+        let mut column = take_column(&mut from, count)?;
+        let mut sum = 0i64;
+        for value in &mut column {
+            sum = sum.wrapping_add(*value);
+            *value = sum;
+        }
+        Some(column)
+    };
+    let (owners, xids, databases) = (summed()?, summed()?, summed()?);
+    let mut counts = || take_column(&mut from, count);
+    let (inserted, updated, deleted, files) = (counts()?, counts()?, counts()?, counts()?);
+    let mut all = Vec::with_capacity(owners.len());
+    let ids = owners.into_iter().zip(xids).zip(databases);
+    let rows = inserted.into_iter().zip(updated).zip(deleted).zip(files);
+    for (((owner, xid), database), (((inserted, updated), deleted), files)) in ids.zip(rows) {
+        let mut one = Activity {
+            owner: u32::try_from(owner).ok()?,
+            xid: u32::try_from(xid).ok()?,
+            database: u32::try_from(database).ok()?,
+            rows: Rows {
+                inserted: inserted.cast_unsigned(),
+                updated: updated.cast_unsigned(),
+                deleted: deleted.cast_unsigned(),
+            },
+            ..Activity::default()
+        };
+        if files != 0 {
+            one.created = Pack::unpack(&mut from)?;
+            one.filled = Pack::unpack(&mut from)?;
+            one.truncated = Pack::unpack(&mut from)?;
+        }
+        all.push(one);
+    }
+    from.is_done().then_some(all)
+}

@@ -1,0 +1,334 @@
+//! The catalog at work: facts go out to whoever reads an archive, and new ones come in.
+
+use super::block::{self, Blocks};
+use super::database::{Catalog, CatalogError};
+use super::pack::{Pack, put_number};
+use super::rows::{FileRow, put};
+use crate::archive::{Archive, Entry, Identity, Inventory, StoreError};
+use crate::backup::Discovered;
+use crate::scan::event::What;
+use crate::scan::{Detail, Expectation, FactStore, SegmentFacts};
+use crate::wal::Lsn;
+use rusqlite::params;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Files whose facts are written in one transaction: what a killed run loses at most.
+const BATCH_FILES: usize = 64;
+/// A batch is written earlier if it has so many bytes.
+const BATCH_BYTES: usize = 16 << 20;
+/// A file may change twice without a new time within this, so facts of one that is so young are not kept.
+const CLOCK_TICK_NS: i64 = 10_000_000;
+
+/// What a run did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// Files that were read.
+    pub scanned: u64,
+    /// Files whose facts were known.
+    pub reused: u64,
+    /// Files that are no longer there, and were at the last run.
+    pub removed: u64,
+    /// Bytes of WAL read.
+    pub bytes_scanned: u64,
+}
+
+/// What is known of one file, without its facts.
+#[derive(Clone, Debug)]
+struct Known {
+    id: i64,
+    row: FileRow,
+    crc: u32,
+    gone: bool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    catalog: Catalog,
+    pending: Vec<(FileRow, Blocks)>,
+    pending_bytes: usize,
+}
+
+/// An open catalog that facts are taken from and given to. Many threads may use it at once.
+#[derive(Debug)]
+pub struct Keeper {
+    inner: Mutex<Inner>,
+    known: HashMap<PathBuf, Known>,
+    /// The archive must not be read.
+    offline: bool,
+    /// What went wrong; from then on nothing is taken or given any more.
+    trouble: Mutex<Option<CatalogError>>,
+    scanned: AtomicU64,
+    reused: AtomicU64,
+    bytes_scanned: AtomicU64,
+}
+
+impl Keeper {
+    /// Looks at what the catalog holds.
+    pub fn new(catalog: Catalog) -> Result<Self, CatalogError> {
+        Self::with(catalog, false)
+    }
+
+    /// For answers from the catalog alone.
+    pub fn offline(catalog: Catalog) -> Result<Self, CatalogError> {
+        Self::with(catalog, true)
+    }
+
+    fn with(catalog: Catalog, offline: bool) -> Result<Self, CatalogError> {
+        let known = load(&catalog)?;
+        Ok(Self {
+            inner: Mutex::new(Inner { catalog, pending: Vec::new(), pending_bytes: 0 }),
+            known,
+            offline,
+            trouble: Mutex::new(None),
+            scanned: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
+            bytes_scanned: AtomicU64::new(0),
+        })
+    }
+
+    /// Writes what is left, and which files are no longer there. `entries` are all that the archive has now.
+    pub fn finish<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) -> Result<Tally, CatalogError> {
+        let mut inner = self.lock();
+        if let Some(trouble) = lock(&self.trouble).take() {
+            return Err(trouble);
+        }
+        inner.flush()?;
+        let removed = self.mark_gone(&mut inner.catalog, entries)?;
+        Ok(Tally {
+            scanned: self.scanned.load(Ordering::Relaxed),
+            reused: self.reused.load(Ordering::Relaxed),
+            removed,
+            bytes_scanned: self.bytes_scanned.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Keeps what the archive tells besides its segments.
+    pub fn keep_listing(
+        &self,
+        archive: &Archive,
+        inventory: &Inventory,
+        discovered: &Discovered,
+    ) -> Result<(), CatalogError> {
+        self.lock().catalog.keep_listing(archive, inventory, discovered)
+    }
+
+    /// The catalog, once no more facts come.
+    pub fn into_catalog(self) -> Catalog {
+        self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).catalog
+    }
+
+    fn mark_gone<'a>(
+        &self,
+        catalog: &mut Catalog,
+        entries: impl IntoIterator<Item = &'a Entry>,
+    ) -> Result<u64, CatalogError> {
+        let mut left: HashMap<&PathBuf, &Known> = self.known.iter().collect();
+        let mut back = Vec::new();
+        for entry in entries {
+            let known = left.remove(&entry.object.path);
+            back.extend(known.filter(|known| known.gone));
+        }
+        let gone: Vec<&Known> = left.into_values().filter(|known| !known.gone).collect();
+        if gone.is_empty() && back.is_empty() {
+            return Ok(0);
+        }
+        catalog.write(|transaction| {
+            let mut mark = transaction.prepare("UPDATE file SET gone = ?2 WHERE id = ?1")?;
+            for known in &gone {
+                mark.execute(params![known.id, true])?;
+            }
+            for known in &back {
+                mark.execute(params![known.id, false])?;
+            }
+            Ok(())
+        })?;
+        Ok(gone.len() as u64)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+
+    fn known(&self, entry: &Entry, expectation: &Expectation) -> Option<&Known> {
+        let known = self.known.get(&entry.object.path)?;
+        let identity = &entry.object.identity;
+        let tells = identity.modified_ns.is_some() || identity.etag.is_some();
+        let row = &known.row;
+        let same = tells && row.identity == *identity && row.name == entry.name.to_string();
+        (same && row.rests_on == rests_on(expectation, row.start, row.end)).then_some(known)
+    }
+
+    fn fetch(
+        &self,
+        entry: &Entry,
+        known: &Known,
+        detail: Detail,
+    ) -> Result<Option<SegmentFacts>, CatalogError> {
+        let (blocks, now) = {
+            let inner = self.lock();
+            match inner.catalog.blocks(known.id, known.crc, detail) {
+                Ok(Some(blocks)) => (Some(blocks), known.crc),
+                Ok(None) => (None, inner.catalog.row_crc(known.id)?.unwrap_or_default()),
+                Err(error) => return Err(error),
+            }
+        };
+        let damaged = || self.lock().catalog.damaged(format!("the facts of {}", known.row.name));
+        match blocks {
+            Some(blocks) => block::unpack(entry, &blocks, detail).map(Some).ok_or_else(damaged),
+            // Another run wrote it anew in the meantime.
+            None if now != known.crc => Ok(None),
+            None => Err(damaged()),
+        }
+    }
+
+    fn is_in_trouble(&self) -> bool {
+        lock(&self.trouble).is_some()
+    }
+
+    fn give_up(&self, error: CatalogError) {
+        tracing::debug!("{error}");
+        lock(&self.trouble).get_or_insert(error);
+    }
+
+    fn take(
+        &self,
+        entry: &Entry,
+        expectation: &Expectation,
+        facts: &SegmentFacts,
+    ) -> Result<(), CatalogError> {
+        let mut inner = self.lock();
+        let row = row(entry, expectation, facts);
+        let blocks = block::pack(facts).map_err(|error| CatalogError::Unusable {
+            path: inner.catalog.path.clone(),
+            detail: error.to_string(),
+        })?;
+        inner.pending_bytes += blocks.bytes();
+        inner.pending.push((row, blocks));
+        if inner.pending.len() >= BATCH_FILES || inner.pending_bytes >= BATCH_BYTES {
+            inner.flush()?;
+        }
+        Ok(())
+    }
+}
+
+impl FactStore for Keeper {
+    fn recall(&self, entry: &Entry, expectation: &Expectation) -> Result<Option<SegmentFacts>, StoreError> {
+        if self.is_in_trouble() {
+            return Ok(None);
+        }
+        let lacking = |detail: String| StoreError::Location { location: entry.name.to_string(), detail };
+        let found = match self.known(entry, expectation) {
+            Some(known) => self.fetch(entry, known, expectation.detail),
+            None => Ok(None),
+        };
+        match found {
+            Ok(None) if self.offline => {
+                Err(lacking("is not in the catalog: run `walproof index` first".to_owned()))
+            }
+            Err(error) if self.offline => Err(lacking(error.to_string())),
+            Ok(found) => {
+                self.reused.fetch_add(u64::from(found.is_some()), Ordering::Relaxed);
+                Ok(found)
+            }
+            Err(error) => {
+                self.give_up(error);
+                Ok(None)
+            }
+        }
+    }
+
+    fn knows(&self, entry: &Entry, expectation: &Expectation) -> bool {
+        self.known(entry, expectation).is_some() && !self.is_in_trouble()
+    }
+
+    fn keep(&self, entry: &Entry, expectation: &Expectation, facts: &SegmentFacts) {
+        self.scanned.fetch_add(1, Ordering::Relaxed);
+        self.bytes_scanned.fetch_add(facts.bytes, Ordering::Relaxed);
+        if self.is_in_trouble() || is_too_young(&entry.object.identity) {
+            return;
+        }
+        if let Err(error) = self.take(entry, expectation, facts) {
+            self.give_up(error);
+        }
+    }
+}
+
+impl Inner {
+    fn flush(&mut self) -> Result<(), CatalogError> {
+        self.pending_bytes = 0;
+        let pending = std::mem::take(&mut self.pending);
+        if pending.is_empty() {
+            return Ok(());
+        }
+        self.catalog.write(|transaction| {
+            for (row, blocks) in &pending {
+                put(transaction, row, blocks, false)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn load(catalog: &Catalog) -> Result<HashMap<PathBuf, Known>, CatalogError> {
+    let mut known = HashMap::new();
+    for (id, row, crc, gone) in catalog.rows()? {
+        if row.crc() != crc {
+            return Err(catalog.damaged(format!("the row of {}", row.name)));
+        }
+        known.insert(row.path.clone(), Known { id, row, crc, gone });
+    }
+    Ok(known)
+}
+
+/// What the facts of a file from `start` to `end` depend on besides its bytes: who owns them, where digests are due.
+/// A fork elsewhere does not matter to it.
+fn rests_on(expectation: &Expectation, start: Lsn, end: Lsn) -> Vec<u8> {
+    let mut out = vec![u8::from(expectation.owners.is_known()) | u8::from(expectation.digest_all) << 1];
+    for (begin, owner) in expectation.owners.within(start, end) {
+        put_number(&mut out, begin.bytes_since(start));
+        put_number(&mut out, u64::from(owner.0));
+    }
+    let mut digests: Vec<Lsn> =
+        expectation.digests.iter().copied().filter(|at| *at > start && *at < end).collect();
+    digests.sort_unstable();
+    digests.dedup();
+    digests.pack(&mut out);
+    out
+}
+
+fn row(entry: &Entry, expectation: &Expectation, facts: &SegmentFacts) -> FileRow {
+    let ends = || facts.events.iter().filter(|event| matches!(event.what, What::End(_)));
+    let times = || ends().filter_map(|event| event.time).map(|time| time.0);
+    let xids = || ends().map(|event| event.xid.0);
+    let identity = facts.identity;
+    FileRow {
+        path: entry.object.path.clone(),
+        name: entry.name.to_string(),
+        identity: entry.object.identity.clone(),
+        rests_on: rests_on(expectation, facts.start, facts.end()),
+        timeline: facts.name.timeline.0,
+        start: facts.start,
+        end: facts.end(),
+        system_id: identity.map(|identity| identity.system_id.0),
+        segment_size: identity.map(|identity| identity.format.segment_size.bytes()),
+        magic: identity.map(|identity| identity.format.magic),
+        commits: facts.transactions.iter().map(|run| run.commits).sum(),
+        aborts: facts.transactions.iter().map(|run| run.aborts).sum(),
+        times: times().min().zip(times().max()),
+        xids: xids().min().zip(xids().max()),
+    }
+}
+
+fn is_too_young(identity: &Identity) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    identity.modified_ns.is_some_and(|modified| now.saturating_sub(modified) < CLOCK_TICK_NS)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

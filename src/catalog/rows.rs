@@ -1,0 +1,204 @@
+//! Rows and blocks in the tables.
+
+use super::block::Blocks;
+use super::database::{Catalog, CatalogError};
+use super::pack::{Pack, Unpacker, pack_struct, to_bytes};
+use crate::archive::Identity;
+use crate::scan::Detail;
+use crate::wal::Lsn;
+use rusqlite::{OptionalExtension, Params, Row as SqlRow, TransactionBehavior, params};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// The row of one file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct FileRow {
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) identity: Identity,
+    /// What the facts depend on besides the bytes, in the keeper's words.
+    pub(super) rests_on: Vec<u8>,
+    pub(super) timeline: u32,
+    pub(super) start: Lsn,
+    pub(super) end: Lsn,
+    pub(super) system_id: Option<u64>,
+    pub(super) segment_size: Option<u64>,
+    pub(super) magic: Option<u16>,
+    pub(super) commits: u64,
+    pub(super) aborts: u64,
+    pub(super) times: Option<(i64, i64)>,
+    pub(super) xids: Option<(u32, u32)>,
+}
+
+pack_struct! {
+    FileRow {
+        path, name, identity, rests_on, timeline, start, end, system_id, segment_size, magic, commits, aborts, times,
+        xids,
+    }
+}
+
+impl FileRow {
+    /// The checksum that is kept beside it.
+    pub(super) fn crc(&self) -> u32 {
+        crc32fast::hash(&to_bytes(self))
+    }
+}
+
+/// Writes the row and the blocks of one file.
+pub(super) fn put(
+    connection: &rusqlite::Connection,
+    row: &FileRow,
+    blocks: &Blocks,
+    gone: bool,
+) -> rusqlite::Result<()> {
+    let crc = row.crc();
+    let number = |value: u64| value.cast_signed();
+    let mut insert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO file (path, name, size, mtime_ns, inode, etag, rests_on, timeline, start_lsn, end_lsn, \
+         system_id, segment_size, magic, commits, aborts, min_time, max_time, min_xid, max_xid, gone, crc, id) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
+         (SELECT id FROM file WHERE path = ?1)) RETURNING id",
+    )?;
+    let values = params![
+        row.path.as_os_str().as_bytes(),
+        row.name,
+        number(row.identity.size),
+        row.identity.modified_ns,
+        row.identity.inode.map(number),
+        row.identity.etag,
+        row.rests_on,
+        row.timeline,
+        number(row.start.0),
+        number(row.end.0),
+        row.system_id.map(number),
+        row.segment_size.map(number),
+        row.magic,
+        number(row.commits),
+        number(row.aborts),
+        row.times.map(|times| times.0),
+        row.times.map(|times| times.1),
+        row.xids.map(|xids| xids.0),
+        row.xids.map(|xids| xids.1),
+        gone,
+        crc,
+    ];
+    let id: i64 = returned(&mut insert, values)?;
+    let mut insert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO block (file, facts_crc, ends_crc, facts, ends, extras, activity) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let (facts_crc, ends_crc) = block_crcs(crc, blocks);
+    let Blocks { facts, ends, extras, activity } = blocks;
+    insert.execute(params![id, facts_crc, ends_crc, facts, ends, extras, activity])?;
+    Ok(())
+}
+
+/// The one value that a statement returns; the statement is run to its end.
+fn returned(statement: &mut rusqlite::Statement<'_>, values: impl Params) -> rusqlite::Result<i64> {
+    let mut rows = statement.query(values)?;
+    let first = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?.get(0)?;
+    while rows.next()?.is_some() {}
+    Ok(first)
+}
+
+/// Checksums of blocks, bound to the row that they belong to.
+fn block_crcs(row_crc: u32, blocks: &Blocks) -> (u32, u32) {
+    let begun = |first: &[u8]| {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&row_crc.to_le_bytes());
+        hasher.update(first);
+        hasher
+    };
+    let mut ends = begun(&blocks.ends);
+    ends.update(&blocks.extras);
+    ends.update(&blocks.activity);
+    (begun(&blocks.facts).finalize(), ends.finalize())
+}
+
+impl Catalog {
+    /// Does something in one transaction.
+    pub(super) fn write(
+        &mut self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), CatalogError> {
+        let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let done = begun.and_then(|transaction| {
+            work(&transaction)?;
+            transaction.commit()
+        });
+        done.map_err(|error| self.failed(&error))
+    }
+
+    /// The blocks of a file; `None` if they are not those that were written with its row.
+    pub(super) fn blocks(
+        &self,
+        id: i64,
+        row_crc: u32,
+        detail: Detail,
+    ) -> Result<Option<Blocks>, CatalogError> {
+        let read = || {
+            let columns = match detail {
+                Detail::Summary => "facts, facts_crc",
+                Detail::Events => "facts, facts_crc, ends, extras, activity, ends_crc",
+            };
+            let query = format!("SELECT {columns} FROM block WHERE file = ?1");
+            let mut query = self.connection.prepare_cached(&query)?;
+            let row = |row: &SqlRow<'_>| {
+                let whole = detail == Detail::Events;
+                let more = |index: usize| if whole { row.get(index) } else { Ok(Vec::new()) };
+                let blocks =
+                    Blocks { facts: row.get(0)?, ends: more(2)?, extras: more(3)?, activity: more(4)? };
+                let (facts, ends) = block_crcs(row_crc, &blocks);
+                let sound = facts == row.get::<_, u32>(1)? && (!whole || ends == row.get::<_, u32>(5)?);
+                Ok(sound.then_some(blocks))
+            };
+            query.query_row([id], row).optional()
+        };
+        Ok(read().map_err(|error| self.failed(&error))?.flatten())
+    }
+
+    /// The checksum of a row as it is now.
+    pub(super) fn row_crc(&self, id: i64) -> Result<Option<u32>, CatalogError> {
+        let query = "SELECT crc FROM file WHERE id = ?1";
+        let found = self.connection.query_row(query, [id], |row| row.get(0)).optional();
+        found.map_err(|error| self.failed(&error))
+    }
+
+    /// Every row with its number, checksum and whether the file is gone.
+    pub(super) fn rows(&self) -> Result<Vec<(i64, FileRow, u32, bool)>, CatalogError> {
+        let failed = |error| self.failed(&error);
+        let mut query = self.connection.prepare("SELECT * FROM file ORDER BY id").map_err(failed)?;
+        let rows = query
+            .query_map([], |row| Ok((row.get("id")?, read_row(row)?, row.get("crc")?, row.get("gone")?)));
+        rows.and_then(Iterator::collect).map_err(failed)
+    }
+}
+
+fn read_row(row: &SqlRow<'_>) -> rusqlite::Result<FileRow> {
+    let number = |name: &str| row.get::<_, i64>(name).map(i64::cast_unsigned);
+    let optional = |name: &str| row.get::<_, Option<i64>>(name).map(|value| value.map(i64::cast_unsigned));
+    let path: Vec<u8> = row.get("path")?;
+    let times: (Option<i64>, Option<i64>) = (row.get("min_time")?, row.get("max_time")?);
+    let xids: (Option<u32>, Option<u32>) = (row.get("min_xid")?, row.get("max_xid")?);
+    Ok(FileRow {
+        path: std::ffi::OsString::from_vec(path).into(),
+        name: row.get("name")?,
+        identity: Identity {
+            size: number("size")?,
+            modified_ns: row.get("mtime_ns")?,
+            inode: optional("inode")?,
+            etag: row.get("etag")?,
+        },
+        rests_on: row.get("rests_on")?,
+        timeline: row.get("timeline")?,
+        start: Lsn(number("start_lsn")?),
+        end: Lsn(number("end_lsn")?),
+        system_id: optional("system_id")?,
+        segment_size: optional("segment_size")?,
+        magic: row.get("magic")?,
+        commits: number("commits")?,
+        aborts: number("aborts")?,
+        times: times.0.zip(times.1),
+        xids: xids.0.zip(xids.1),
+    })
+}

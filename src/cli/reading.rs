@@ -1,0 +1,179 @@
+//! An archive opened for a command, with the catalog of what was read before.
+
+use super::common::{self, CommandError, CommonArgs};
+use crate::archive::Archive;
+use crate::audit::{self, AuditError, Options, Plan, Survey};
+use crate::backup::{self, BaseBackup, Discovered};
+use crate::catalog::{Catalog, CatalogError, Keeper, Tally, default_place};
+use crate::recovery::Library;
+use crate::scan::FactStore;
+use std::path::PathBuf;
+
+/// What a command reads from.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// The archive; with `--offline` one that has no segments to read.
+    pub(super) archive: Archive,
+    /// Its listing and histories.
+    pub(super) plan: Plan,
+    discovered: Discovered,
+    keeper: Option<Keeper>,
+    offline: bool,
+}
+
+impl From<CatalogError> for CommandError {
+    fn from(error: CatalogError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl CommonArgs {
+    /// Where the catalog is kept.
+    pub(super) fn catalog_path(&self) -> Option<PathBuf> {
+        self.catalog.clone().or_else(|| default_place(&self.archive))
+    }
+}
+
+impl Reading {
+    /// Lists the archive, or takes the listing from the catalog. A catalog that cannot be used is done without,
+    /// unless it is all there is.
+    pub(super) fn open(common: &CommonArgs, options: &Options) -> Result<Self, CommandError> {
+        if common.offline {
+            let path = common.catalog_path().ok_or_else(no_place)?;
+            return Self::offline(&common.archive, Catalog::open_to_read(&path)?, options);
+        }
+        let keeper = if common.no_catalog { None } else { usable_keeper(common) };
+        Self::with(common, options, keeper)
+    }
+
+    /// Lists the archive.
+    pub(super) fn with(
+        common: &CommonArgs,
+        options: &Options,
+        keeper: Option<Keeper>,
+    ) -> Result<Self, CommandError> {
+        let archive = common.open()?;
+        let plan = audit::plan(&archive, options)?;
+        let discovered = backup::discover(&archive, &plan.inventory);
+        Ok(Self { archive, plan, discovered, keeper, offline: false })
+    }
+
+    /// Takes the listing from `catalog`.
+    pub(super) fn offline(location: &str, catalog: Catalog, options: &Options) -> Result<Self, CommandError> {
+        let kept = catalog.offline()?;
+        if !kept.is_of(location) {
+            tracing::warn!("{} is the catalog of {}", catalog.path().display(), kept.location);
+        }
+        let archive = kept.archive(location)?;
+        let plan = audit::plan_of(&archive, kept.inventory, options)?;
+        let keeper = Some(Keeper::offline(catalog)?);
+        Ok(Self { archive, plan, discovered: kept.discovered, keeper, offline: true })
+    }
+
+    /// Nothing but the catalog is read.
+    pub(super) const fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    /// The facts of every segment; what is new is written to the catalog.
+    pub(super) fn library(
+        &self,
+        common: &CommonArgs,
+        options: &Options,
+    ) -> Result<Library<'_>, CommandError> {
+        let library = read_library(common, &self.archive, &self.plan, options, self.store())?;
+        self.remember_or_warn();
+        Ok(library)
+    }
+
+    /// Every file, joined; what is new is given to the catalog.
+    pub(super) fn survey(&self, common: &CommonArgs, options: &Options) -> Result<Survey, CommandError> {
+        let bar = common.bar();
+        let show = |progress| common::show(&bar, progress);
+        let survey = audit::survey_with(&self.archive, &self.plan, options, self.store(), &show);
+        bar.finish_and_clear();
+        Ok(survey?)
+    }
+
+    /// Writes to the catalog what this run has found out.
+    pub(super) fn remember(&self) -> Result<Tally, CatalogError> {
+        let Some(keeper) = self.keeper.as_ref().filter(|_| !self.offline) else {
+            return Ok(Tally::default());
+        };
+        let tally = keeper.finish(&self.plan.inventory.entries)?;
+        keeper.keep_listing(&self.archive, &self.plan.inventory, &self.discovered)?;
+        Ok(tally)
+    }
+
+    /// The same, where the answer does not depend on it.
+    pub(super) fn remember_or_warn(&self) {
+        if let Err(error) = self.remember() {
+            tracing::warn!("{error}; this answer was read from the archive");
+        }
+    }
+
+    /// The catalog, once everything is read.
+    pub(super) fn into_catalog(self) -> Option<Catalog> {
+        self.keeper.map(Keeper::into_catalog)
+    }
+
+    /// Backups given and backups found, put together.
+    pub(super) fn backups(&self, common: &CommonArgs) -> Result<Vec<BaseBackup>, CommandError> {
+        all_backups(common, &self.discovered)
+    }
+
+    fn store(&self) -> Option<&dyn FactStore> {
+        self.keeper.as_ref().map(|keeper| keeper as &dyn FactStore)
+    }
+}
+
+/// There is no directory for catalogs.
+pub(super) fn no_place() -> CommandError {
+    let message =
+        "there is no directory for the catalog (neither XDG_CACHE_HOME nor HOME is set): give --catalog";
+    CommandError::Failed(message.to_owned())
+}
+
+/// The catalog, where it can be used.
+fn usable_keeper(common: &CommonArgs) -> Option<Keeper> {
+    let path = common.catalog_path()?;
+    match Catalog::open(&path).and_then(Keeper::new) {
+        Ok(keeper) => Some(keeper),
+        Err(error) => {
+            tracing::warn!("{error}; going on without a catalog");
+            None
+        }
+    }
+}
+
+/// Backups given and backups found, put together.
+pub(super) fn all_backups(common: &CommonArgs, found: &Discovered) -> Result<Vec<BaseBackup>, CommandError> {
+    let mut all = Vec::new();
+    for path in &common.backup {
+        let loaded = backup::load(path).map_err(|error| CommandError::Failed(error.to_string()))?;
+        all.extend(loaded);
+    }
+    for problem in &found.problems {
+        if problem.kind == backup::ProblemKind::Unread {
+            let message = format!("{}: {}", problem.path.display(), problem.message);
+            return Err(CommandError::Failed(message));
+        }
+        tracing::warn!("{}: {}", problem.path.display(), problem.message);
+    }
+    all.extend(found.backups.iter().cloned());
+    Ok(backup::merge(all))
+}
+
+/// The facts of every segment, with a bar while they are read.
+pub(super) fn read_library<'a>(
+    common: &CommonArgs,
+    archive: &'a Archive,
+    plan: &'a Plan,
+    options: &Options,
+    store: Option<&dyn FactStore>,
+) -> Result<Library<'a>, CommandError> {
+    let bar = common.bar();
+    let library = Library::read_with(archive, plan, options, store, &|progress| common::show(&bar, progress));
+    bar.finish_and_clear();
+    Ok(library?.ok_or_else(|| AuditError::NoWal(archive.location().to_owned()))?)
+}

@@ -1,0 +1,345 @@
+//! The catalog against the archives that servers of every version wrote: it gives back what a scan finds, reads
+//! what is new and nothing else, and survives what happens to files.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::recorded::{Recording, VERSIONS};
+use walproof::archive::{Archive, LayoutChoice};
+use walproof::audit::{Options, judge, plan, survey, survey_with};
+use walproof::catalog::{Catalog, Keeper};
+use walproof::recovery::Library;
+use walproof::scan::{Detail, FactStore};
+
+fn walproof(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_walproof"))
+        .args(arguments)
+        .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+        .output()
+        .unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Runs `index` with more arguments; its status and document.
+fn index(archive: &Path, catalog: &Path, more: &[&str]) -> (i32, Value) {
+    let mut arguments = vec!["index", text(archive), "--catalog", text(catalog), "--format", "json"];
+    arguments.extend(more);
+    let output = walproof(&arguments);
+    let document = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&output.stderr).into_owned()));
+    (output.status.code().unwrap(), document)
+}
+
+fn segments(document: &Value) -> [u64; 4] {
+    ["total", "scanned", "reused", "removed"]
+        .map(|key| document["segments"][key].as_u64().unwrap_or_else(|| panic!("{document}")))
+}
+
+/// A copy of an archive that may be changed, and a place for its catalog.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn of(version: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("archive")).unwrap();
+        for entry in fs::read_dir(Recording::of(version).archive()).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), directory.path().join("archive").join(entry.file_name())).unwrap();
+        }
+        // A file that was written this very moment is not trusted to stay as it is.
+        std::thread::sleep(Duration::from_millis(30));
+        Self { directory }
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.directory.path().join("archive")
+    }
+
+    fn catalog(&self) -> PathBuf {
+        self.directory.path().join("catalog")
+    }
+
+    fn segment_files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = fs::read_dir(self.archive())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.file_name().unwrap().len() == 24)
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+fn open(archive: &Path) -> Archive {
+    Archive::open(text(archive), LayoutChoice::Auto).unwrap()
+}
+
+/// What the catalog gives back is what a scan finds, on every archive, in either detail.
+#[test]
+fn the_catalog_equals_the_scan() {
+    for version in VERSIONS {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = open(&Recording::of(version).archive());
+        let options = Options { detail: Detail::Events, ..Options::default() };
+        let plan = plan(&archive, &options).unwrap();
+        let scanned = Library::read(&archive, &plan, &options, &|_| {}).unwrap().unwrap();
+        let path = directory.path().join("catalog");
+        for run in 0..3 {
+            let keeper = Keeper::new(Catalog::open(&path).unwrap()).unwrap();
+            let store: Option<&dyn FactStore> = Some(&keeper);
+            let kept = Library::read_with(&archive, &plan, &options, store, &|_| {}).unwrap().unwrap();
+            assert!(scanned.facts_in_order().eq(kept.facts_in_order()), "{version}, run {run}");
+            let summary = Options::default();
+            let with = survey_with(&archive, &plan, &summary, store, &|_| {}).unwrap();
+            let without = survey(&archive, &plan, &summary, &|_| {}).unwrap();
+            assert_eq!(
+                judge(&plan, &with, &summary),
+                judge(&plan, &without, &summary),
+                "{version}, run {run}"
+            );
+            let tally = keeper.finish(&plan.inventory.entries).unwrap();
+            let again = if run == 0 { 0 } else { plan.entries.len() as u64 };
+            assert!(tally.reused >= again && (run == 0) == (tally.scanned > 0), "{version}, {tally:?}");
+        }
+    }
+}
+
+#[test]
+fn only_what_is_new_or_changed_is_read() {
+    let place = Place::of("15");
+    let (archive, catalog) = (place.archive(), place.catalog());
+    let last = place.segment_files().pop().unwrap();
+    let aside = place.directory.path().join("aside");
+    fs::rename(&last, &aside).unwrap();
+    let (_, first) = index(&archive, &catalog, &[]);
+    let total = segments(&first)[0];
+    assert_eq!(segments(&first), [total, total, 0, 0]);
+    let (_, second) = index(&archive, &catalog, &[]);
+    assert_eq!(segments(&second), [total, 0, total, 0]);
+    assert_eq!(second["bytes_scanned"], 0);
+    for key in ["commits", "aborts", "restore_points", "checkpoints", "findings"] {
+        assert_eq!(first[key], second[key], "{key}");
+    }
+    fs::rename(&aside, &last).unwrap();
+    assert_eq!(segments(&index(&archive, &catalog, &[]).1), [total + 1, 1, total, 0]);
+    let file = fs::File::options().write(true).open(&last).unwrap();
+    file.set_modified(std::time::SystemTime::now() - Duration::from_secs(5)).unwrap();
+    assert_eq!(segments(&index(&archive, &catalog, &[]).1), [total + 1, 1, total, 0]);
+    fs::remove_file(&last).unwrap();
+    assert_eq!(segments(&index(&archive, &catalog, &[]).1), [total, 0, total, 1]);
+    assert_eq!(segments(&index(&archive, &catalog, &["--rebuild"]).1), [total, total, 0, 0]);
+}
+
+/// The counts are those that verify gives, for every version.
+#[test]
+fn counts_are_those_of_verify() {
+    for version in VERSIONS {
+        let place = Place::of(version);
+        let (_, document) = index(&place.archive(), &place.catalog(), &[]);
+        let output = walproof(&["verify", text(&place.archive()), "--format", "json"]);
+        let verified: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for key in ["commits", "aborts"] {
+            let timelines = verified["timelines"].as_array().unwrap();
+            let sum: u64 = timelines.iter().map(|timeline| timeline[key].as_u64().unwrap()).sum();
+            assert_eq!(document[key], sum, "{version}: {key}");
+        }
+        assert_eq!(document["findings"], verified["findings"], "{version}");
+        assert!(document["restore_points"].as_u64() > Some(0) && document["checkpoints"].as_u64() > Some(0));
+    }
+}
+
+#[test]
+fn answers_are_the_same_with_without_and_from_the_catalog_alone() {
+    for version in ["9.5", "13", "19"] {
+        let place = Place::of(version);
+        let (archive, catalog) = (place.archive(), place.catalog());
+        let backup = Recording::of(version).backup("b1");
+        let ask = |command: &str, more: &[&str]| {
+            let mut arguments = vec![command, text(&archive), "--format", "json", "--backup", text(&backup)];
+            arguments.extend(more);
+            let output = walproof(&arguments);
+            let mut document: Value = serde_json::from_slice(&output.stdout)
+                .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+            // Where each record lies is not kept.
+            document["replay"]["records"] = Value::Null;
+            (output.status.code(), document)
+        };
+        for command in ["resolve", "find", "timelines"] {
+            let plain = ask(command, &["--no-catalog"]);
+            let first = ask(command, &["--catalog", text(&catalog)]);
+            let second = ask(command, &["--catalog", text(&catalog)]);
+            assert!(plain == first && first == second, "{version}: {command}");
+        }
+        fs::rename(&archive, place.directory.path().join("elsewhere")).unwrap();
+        let offline = ask("find", &["--catalog", text(&catalog), "--offline"]);
+        let resolved = ask("resolve", &["--catalog", text(&catalog), "--offline"]);
+        fs::rename(place.directory.path().join("elsewhere"), &archive).unwrap();
+        assert_eq!(offline, ask("find", &["--no-catalog"]), "{version}");
+        assert_eq!(resolved, ask("resolve", &["--no-catalog"]), "{version}");
+    }
+}
+
+/// What a file that is no sound catalog does to each command.
+fn spoiled(spoil: impl Fn(&Path)) {
+    let place = Place::of("14");
+    let (archive, catalog) = (place.archive(), place.catalog());
+    let (_, sound) = index(&archive, &catalog, &[]);
+    spoil(&catalog);
+    let (status, message) = index(&archive, &catalog, &[]);
+    assert_eq!(status, 3, "{message}");
+    assert!(message.as_str().unwrap().contains("--rebuild"), "{message}");
+    let find =
+        ["find", text(&archive), "--kind", "restore-point", "--format", "json", "--catalog", text(&catalog)];
+    let with = walproof(&find);
+    assert_eq!(with.status.code(), Some(0));
+    assert!(!with.stderr.is_empty());
+    let without = walproof(&[&find[..6], &["--no-catalog"]].concat());
+    assert_eq!(with.stdout, without.stdout);
+    assert_eq!(walproof(&[&find[..], &["--offline"]].concat()).status.code(), Some(3));
+    let (_, rebuilt) = index(&archive, &catalog, &["--rebuild"]);
+    for key in ["commits", "aborts", "restore_points", "checkpoints", "findings"] {
+        assert_eq!(sound[key], rebuilt[key], "{key}");
+    }
+    let total = segments(&rebuilt)[0];
+    assert_eq!(segments(&index(&archive, &catalog, &[]).1), [total, 0, total, 0]);
+}
+
+#[test]
+fn a_catalog_of_a_newer_version_is_left_alone() {
+    spoiled(|catalog| {
+        let connection = rusqlite::Connection::open(catalog).unwrap();
+        connection.pragma_update(None, "user_version", 1000).unwrap();
+    });
+}
+
+#[test]
+fn a_truncated_catalog_is_told() {
+    spoiled(|catalog| {
+        let file = fs::File::options().write(true).open(catalog).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    });
+}
+
+#[test]
+fn a_catalog_with_a_wrong_row_is_told() {
+    spoiled(|catalog| {
+        let connection = rusqlite::Connection::open(catalog).unwrap();
+        connection.execute("UPDATE file SET commits = commits + 1 WHERE id = 2", []).unwrap();
+    });
+}
+
+#[test]
+fn a_catalog_with_wrong_facts_is_told() {
+    spoiled(|catalog| {
+        let connection = rusqlite::Connection::open(catalog).unwrap();
+        connection.execute("UPDATE block SET facts = zeroblob(length(facts)) WHERE file = 2", []).unwrap();
+    });
+}
+
+#[test]
+fn bytes_that_are_no_catalog_are_told() {
+    spoiled(|catalog| fs::write(catalog, [0x5A; 8192]).unwrap());
+}
+
+/// Killed at any moment, a run leaves a catalog that the next one goes on with.
+#[test]
+fn a_killed_run_leaves_a_catalog_that_can_be_used() {
+    let place = Place::of("16");
+    let (archive, catalog) = (place.archive(), place.catalog());
+    for milliseconds in [1, 5, 10, 20, 30, 45, 60, 90, 130, 200] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_walproof"))
+            .args(["index", text(&archive), "--catalog", text(&catalog), "--rebuild", "--format", "json"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (status, document) = index(&archive, &catalog, &[]);
+        assert!(status <= 1, "{document}");
+        let [total, scanned, reused, _] = segments(&document);
+        assert_eq!(scanned + reused, total);
+        let (_, fresh) = index(&archive, &place.directory.path().join("fresh"), &["--rebuild"]);
+        assert_eq!(document["commits"], fresh["commits"]);
+    }
+}
+
+#[test]
+fn several_runs_at_once_agree() {
+    let place = Place::of("17");
+    let (archive, catalog) = (place.archive(), place.catalog());
+    let documents: Vec<(i32, Value)> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| index(&archive, &catalog, &[]))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    for (status, document) in &documents {
+        assert!(*status <= 1, "{document}");
+        assert_eq!(document["commits"], documents[0].1["commits"]);
+    }
+    let total = segments(&documents[0].1)[0];
+    assert_eq!(segments(&index(&archive, &catalog, &[]).1), [total, 0, total, 0]);
+}
+
+/// Two catalogs of parts are, merged, what one run over the whole has written.
+#[test]
+fn parts_merge_into_the_whole() {
+    let place = Place::of("12");
+    let (_, whole) = index(&place.archive(), &place.catalog(), &[]);
+    let parts: Vec<PathBuf> = (0..2).map(|part| place.directory.path().join(format!("part{part}"))).collect();
+    for (number, path) in place.segment_files().iter().enumerate() {
+        let part = &parts[usize::from(number > 4)];
+        fs::create_dir_all(part).unwrap();
+        fs::copy(path, part.join(path.file_name().unwrap())).unwrap();
+    }
+    for entry in fs::read_dir(place.archive()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap().contains('.') {
+            for part in &parts {
+                fs::copy(entry.path(), part.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    std::thread::sleep(Duration::from_millis(30));
+    let catalogs: Vec<PathBuf> = parts.iter().map(|part| part.with_extension("catalog")).collect();
+    for (part, catalog) in parts.iter().zip(&catalogs) {
+        index(part, catalog, &[]);
+    }
+    let merged = place.directory.path().join("merged");
+    let output = walproof(&[
+        "index",
+        "--merge",
+        text(&catalogs[0]),
+        text(&catalogs[1]),
+        "-o",
+        text(&merged),
+        "--format",
+        "json",
+    ]);
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    for key in ["commits", "aborts", "restore_points", "checkpoints", "findings"] {
+        assert_eq!(document[key], whole[key], "{key}");
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_done_without() {
+    let place = Place::of("18");
+    let catalog = Path::new("/dev/null/catalog");
+    let output =
+        walproof(&["find", text(&place.archive()), "--kind", "restore-point", "--catalog", text(catalog)]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(index(&place.archive(), catalog, &[]).0, 3);
+}
