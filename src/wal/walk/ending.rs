@@ -1,0 +1,137 @@
+//! Where the WAL of a segment ends: zeros, an older use of the file, or what only looks like an end.
+
+use super::facts::{Context, Ending, Sink, Tail, Wound};
+use super::gathered::length_by_checksum;
+use super::{State, Walk};
+use crate::wal::fault::Fault;
+use crate::wal::lsn::Lsn;
+use crate::wal::page::{PageHeader, SHORT_HEADER_BYTES};
+use crate::wal::record::RecordHeader;
+
+impl<S: Sink> Walk<S> {
+    /// Zeros where a record is due: the WAL ends here, unless more of it follows.
+    pub(super) fn end_of_wal(&mut self, rest: &[u8], lsn: Lsn) {
+        if rest.iter().any(|byte| *byte != 0) {
+            self.bad_record(Fault::RecordLength { found: 0 }, lsn);
+            return;
+        }
+        if self.state == State::Lost {
+            return;
+        }
+        self.assume_end(
+            Ending::Zero { from: lsn },
+            self.new_wound(Fault::RecordLength { found: 0 }, lsn, lsn),
+        );
+    }
+
+    /// The WAL ends in the middle of a record, at `end`, or so its length says. If the record's checksum fits a
+    /// shorter length, it is the length that is wrong, and nothing is missing. `page` is the one before `end`.
+    #[cold]
+    pub(super) fn doubt_open_record(&mut self, page: &[u8], end: Lsn) {
+        let begin = Lsn(end.0.saturating_sub(page.len() as u64));
+        if self.state != State::Open || self.suspect || self.partial.start < begin {
+            return;
+        }
+        let lsn = self.partial.start;
+        let offset = usize::try_from(lsn.bytes_since(begin)).unwrap_or(usize::MAX);
+        if let Some(expected) = page.get(offset..).and_then(|rest| length_by_checksum(rest, lsn)) {
+            self.state = State::Between;
+            self.doubtful_record(Fault::LengthAgainstChecksum { expected, found: self.partial.total }, lsn);
+        }
+    }
+
+    /// Takes the WAL to end here. `wound` is what this is if it does not.
+    pub(super) fn assume_end(&mut self, ending: Ending, wound: Wound) {
+        if self.state == State::Open {
+            self.out.tail = Some(std::mem::replace(&mut self.partial, Tail::empty()));
+        }
+        self.out.ending = ending;
+        self.out.wound_at_end = (!self.suspect).then_some(wound);
+        self.state = State::Ended;
+    }
+
+    /// WAL goes on behind what was taken for its end.
+    #[cold]
+    pub(super) fn wal_after_all(&mut self) {
+        self.out.tail = None;
+        self.out.ending = Ending::Full;
+        self.lose();
+        if let Some(wound) = self.out.wound_at_end.take() {
+            self.keep_wound(wound);
+            self.head_unclear = wound.context == Context::BehindHead;
+        }
+    }
+
+    /// A page whose header is wrong: the end of the WAL if it looks like one, else damage.
+    #[cold]
+    pub(super) fn bad_page(
+        &mut self,
+        fault: Fault,
+        header: &PageHeader,
+        page: &[u8],
+        at: Lsn,
+        before: &[u8],
+    ) {
+        let wound = self.new_wound(fault, at, at);
+        let due = if self.state == State::Open { self.partial.start } else { at };
+        if self.state != State::Lost {
+            if header.is_zero() && page.iter().all(|byte| *byte == 0) {
+                self.doubt_open_record(before, at);
+                self.assume_end(Ending::Zero { from: due }, wound);
+                return;
+            }
+            if self.is_stale(fault, header, page) {
+                self.doubt_open_record(before, at);
+                self.assume_end(Ending::Stale { from: due, found: header.address() }, wound);
+                return;
+            }
+            if !self.suspect {
+                self.keep_wound(wound);
+            }
+        }
+        self.lose();
+    }
+
+    /// Whether a page at a wrong address is left over from an older use of the file: its address is that of the
+    /// same place in an earlier segment, and it does not go on where this WAL stops.
+    pub(super) fn is_stale(&self, fault: Fault, header: &PageHeader, page: &[u8]) -> bool {
+        let Fault::PageAddress { expected, found } = fault else { return false };
+        let distance = expected.bytes_since(found);
+        let same_place = distance > 0 && distance % self.setup.format.segment_size.bytes() == 0;
+        if !same_place || found == Lsn::INVALID {
+            return false;
+        }
+        let goes_on = match self.state {
+            State::Open => header.remaining() == self.partial.total - self.partial.have,
+            State::Head => self.out.head.as_ref().is_some_and(|h| header.remaining() == h.declared - h.have),
+            State::Between => {
+                let first = page.get(SHORT_HEADER_BYTES..).and_then(RecordHeader::read);
+                header.remaining() == 0 && first.is_some_and(|first| first.prev() == self.prev)
+            }
+            State::Start | State::Lost | State::Ended => false,
+        };
+        !goes_on
+    }
+
+    /// A page behind the end of the WAL should be empty.
+    pub(super) fn page_behind_end(
+        &mut self,
+        page: &[u8],
+        header: &PageHeader,
+        at: Lsn,
+        header_is_good: bool,
+    ) {
+        let empty_from = match self.out.ending {
+            Ending::Switch { .. } if self.setup.format.major.switch_tail_is_zero() => 0,
+            Ending::Switch { .. } if header_is_good || header.is_zero() => SHORT_HEADER_BYTES,
+            Ending::Switch { .. } => {
+                self.dirty_padding(self.offset(at), SHORT_HEADER_BYTES as u64);
+                SHORT_HEADER_BYTES
+            }
+            Ending::Zero { .. } if header.is_zero() => 0,
+            // Leftovers of an older use: nothing is known of them.
+            _ => return,
+        };
+        self.check_rest_of_page(page, at, empty_from);
+    }
+}
