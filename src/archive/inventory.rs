@@ -89,22 +89,35 @@ pub struct Inventory {
     pub strays: Vec<Stray>,
     /// What describes base backups, sorted by path.
     pub backups: Vec<BackupObject>,
-    /// The parts that a layout divides an archive into, each with WAL of its own cluster: pgBackRest's archive
-    /// ids (`15-1`), sorted. Elsewhere one part with an empty name.
+    /// The parts that a layout divides an archive into, oldest first, each with WAL of its own cluster:
+    /// pgBackRest's archive ids (`15-1`). Elsewhere one part with an empty name. The entries are those of one.
     pub groups: Vec<String>,
     /// The place is a server's own pg_wal (or a copy): it has an `archive_status` directory or such a name.
     pub is_pg_wal: bool,
 }
 
 impl Inventory {
-    /// Sorts out a listing by the rules of a layout.
-    pub(crate) fn sort_out(objects: Vec<Object>, rules: &dyn Rules) -> Self {
+    /// Sorts out a listing by the rules of a layout, and keeps the entries of `part`, or of the newest part.
+    pub(crate) fn sort_out(objects: Vec<Object>, rules: &dyn Rules, part: Option<&str>) -> Self {
         let mut sorter = Sorter::new(rules);
         for object in objects {
             sorter.take(object, rules);
         }
-        sorter.finish()
+        let mut inventory = sorter.finish();
+        let wanted = match part {
+            Some(part) => inventory.groups.iter().position(|group| group == part),
+            None => inventory.groups.len().checked_sub(1),
+        };
+        if inventory.groups.len() > 1 || part.is_some() {
+            inventory.entries.retain(|entry| Some(usize::from(entry.group)) == wanted);
+        }
+        inventory
     }
+}
+
+/// The number that counts a group's age: the database id of `15-2`.
+fn group_number(name: &str) -> Option<u32> {
+    name.rsplit_once('-').and_then(|(_, id)| id.parse().ok())
 }
 
 /// An inventory in the making.
@@ -177,7 +190,7 @@ impl Sorter {
     /// Numbers the groups in the order of their names, whatever order the listing came in.
     fn number_groups(&mut self) {
         let mut names: Vec<(String, u16)> = self.group_ids.drain().collect();
-        names.sort();
+        names.sort_by(|(a, _), (b, _)| (group_number(a), a).cmp(&(group_number(b), b)));
         let mut renumbered = vec![0; names.len()];
         for (new, (_, old)) in names.iter().enumerate() {
             if let Some(slot) = renumbered.get_mut(usize::from(*old)) {

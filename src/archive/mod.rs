@@ -29,14 +29,16 @@ pub use store::{Child, Deletion, Descent, Identity, Object, ObjectKind, ReadErro
 use cipher::Passphrase;
 use layout::Rules;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// An archive of WAL, whatever holds it and whoever wrote it.
 #[derive(Debug)]
 pub struct Archive {
     location: String,
-    store: Box<dyn Store>,
-    rules: Box<dyn Rules>,
+    store: Arc<dyn Store>,
+    rules: Arc<dyn Rules>,
+    /// The part that alone is looked at; `None` for the newest.
+    part: Option<String>,
     secrets: Secrets,
     /// The passphrase that opens the WAL, once it was looked for.
     wal_passphrase: OnceLock<Option<Passphrase>>,
@@ -58,8 +60,28 @@ impl Archive {
         secrets: Secrets,
     ) -> Result<Self, StoreError> {
         let (store, rules) = layout::recognise(store, choice)?;
-        let wal_passphrase = OnceLock::new();
-        Ok(Self { location: location.to_owned(), store, rules, secrets, wal_passphrase })
+        Ok(Self {
+            location: location.to_owned(),
+            store: store.into(),
+            rules: rules.into(),
+            part: None,
+            secrets,
+            wal_passphrase: OnceLock::new(),
+        })
+    }
+
+    /// The same archive with another of its parts in view: one of [`Inventory::groups`]. Each part holds the WAL of
+    /// a cluster of its own under the same names, so only one is in view at a time.
+    #[must_use]
+    pub fn part(&self, group: &str) -> Self {
+        Self {
+            location: self.location.clone(),
+            store: Arc::clone(&self.store),
+            rules: Arc::clone(&self.rules),
+            part: Some(group.to_owned()),
+            secrets: self.secrets.clone(),
+            wal_passphrase: OnceLock::new(),
+        }
     }
 
     /// The location as it was given.
@@ -77,10 +99,11 @@ impl Archive {
         self.store.as_ref()
     }
 
-    /// Lists the archive once and sorts out what each object is.
+    /// Lists the archive once and sorts out what each object is. Of an archive in several parts the entries are
+    /// those of the newest, unless another was [asked for](Self::part).
     pub fn inventory(&self) -> Result<Inventory, StoreError> {
         let objects = self.store.list(&|folder: &Path| self.rules.descend(folder))?;
-        Ok(Inventory::sort_out(objects, self.rules.as_ref()))
+        Ok(Inventory::sort_out(objects, self.rules.as_ref(), self.part.as_deref()))
     }
 
     /// Says which entries will be read next, in that order: see [`Store::prefetch`].

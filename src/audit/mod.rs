@@ -16,6 +16,7 @@ mod files;
 mod forks;
 mod gaps;
 mod impact;
+mod parts;
 pub mod plan;
 pub mod stretch;
 pub mod survey;
@@ -156,9 +157,20 @@ pub fn audit(
     options: &Options,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Audit, AuditError> {
-    let plan = plan(archive, options)?;
-    let survey = survey(archive, &plan, options, progress)?;
-    Ok(judge(&plan, &survey, options))
+    let newest = plan(archive, options)?;
+    let mut audit = judge(&newest, &survey(archive, &newest, options, progress)?, options);
+    let older = newest.inventory.groups.len().saturating_sub(1);
+    for group in newest.inventory.groups.iter().take(older) {
+        let part = archive.part(group);
+        let plan = match plan(&part, options) {
+            Err(AuditError::NoWal(_)) => continue,
+            plan => plan?,
+        };
+        let earlier = judge(&plan, &survey(&part, &plan, options, progress)?, options);
+        parts::absorb(&mut audit, earlier, group);
+    }
+    sort(&mut audit.findings);
+    Ok(audit)
 }
 
 /// Reads the verdict off the joined facts.

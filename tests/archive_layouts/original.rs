@@ -22,8 +22,13 @@ pub struct Original {
 impl Original {
     /// Starts the server.
     pub fn start() -> Self {
+        Self::start_version(15)
+    }
+
+    /// Starts a server of another version.
+    pub fn start_version(major: u32) -> Self {
         let scratch = account::temporary_directory();
-        Self { server: Server::create(15).set("wal_compression", "on").start(), scratch }
+        Self { server: Server::create(major).set("wal_compression", "on").start(), scratch }
     }
 
     /// Lets the server archive by the shell command `first` as well, before its own copy.

@@ -7,7 +7,7 @@ use std::process::Command;
 use walproof::archive::directory::Directory;
 use walproof::archive::{Archive, BackupKind, Layout, LayoutChoice, ReadError, Scratch};
 
-use crate::original::{Original, contents, in_store};
+use crate::original::{Original, contents, in_store, verify};
 use crate::support::{account, tools};
 
 const PASSPHRASE: &str = "correct horse = battery staple";
@@ -57,6 +57,40 @@ fn repositories_of_every_compression_hold_the_same_wal() {
         original.expect_same(&original.path(name), Layout::PgBackRest);
     }
     wrong_sha1_is_told(&original.path("zst"));
+}
+
+/// After `stanza-upgrade` a repository holds two clusters whose segments have the same names.
+#[test]
+fn an_upgraded_stanza_keeps_its_clusters_apart() {
+    let (old, new) = (Original::start_version(14), Original::start());
+    old.work();
+    new.work();
+    let configuration = configure(&old, "upgraded", "compress-type=gz");
+    pgbackrest(&configuration, &["stanza-create"]);
+    for file in old.files() {
+        pgbackrest(&configuration, &["archive-push", file.to_str().unwrap()]);
+    }
+    let text = fs::read_to_string(&configuration).unwrap();
+    let folder = |original: &Original| original.server.data().parent().unwrap().display().to_string();
+    fs::write(&configuration, text.replace(&folder(&old), &folder(&new))).unwrap();
+    pgbackrest(&configuration, &["stanza-upgrade"]);
+    for file in new.files() {
+        pgbackrest(&configuration, &["archive-push", file.to_str().unwrap()]);
+    }
+    let repository = old.path("upgraded");
+    let archive = Archive::open(repository.to_str().unwrap(), LayoutChoice::Auto).unwrap();
+    let inventory = archive.inventory().unwrap();
+    assert_eq!(inventory.groups, ["14-1", "15-2"]);
+    for (group, original) in [("14-1", &old), ("15-2", &new)] {
+        original.expect_same_contents(archive.part(group), Layout::PgBackRest);
+    }
+    new.expect_same_contents(archive, Layout::PgBackRest);
+    // Each archive id is an archive of its own, and together they are no damage.
+    new.expect_same(&repository.join("archive/main/15-2"), Layout::PgBackRest);
+    let (whole, newest) = (verify(&repository), verify(new.server.archive()));
+    assert_eq!(whole["verdict"], "ok", "{whole:#}");
+    assert_eq!(whole["system_identifier"], newest["system_identifier"]);
+    assert_eq!(whole["timelines"], newest["timelines"]);
 }
 
 /// A segment whose content is not what its name says, though it decompresses well.
