@@ -28,6 +28,7 @@ pub mod catalog;
 pub mod chain;
 pub mod cli;
 pub mod clock;
+pub mod dump;
 pub mod find;
 pub mod finding;
 pub mod recovery;

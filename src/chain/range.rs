@@ -422,7 +422,7 @@ impl Range {
 
 impl Tail {
     /// Adds the bytes of a fragment that continues this record.
-    fn append(&mut self, head: &Head) {
+    pub(crate) fn append(&mut self, head: &Head) {
         let missing = 24usize.saturating_sub(self.have as usize);
         let header_part = head.captured.get(..missing.min(head.captured.len())).unwrap_or_default();
         // The header's own bytes are not part of the data that `crc` covers: take them out again.

@@ -3,6 +3,7 @@
 mod ack;
 mod cleanup;
 mod common;
+mod dump;
 mod find;
 mod getopt;
 mod index;
@@ -56,6 +57,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Search what happened: transactions, restore points, checkpoints, what was dropped and by whom
     Find(Box<find::FindArgs>),
+    /// Print records as pg_waldump does, of every timeline and across segments
+    Dump(Box<dump::DumpArgs>),
     /// Show the tree of timelines, and what can be recovered to from each backup
     Timelines(timelines::TimelinesArgs),
     /// Read what is new in an archive and remember what is in it
@@ -96,6 +99,7 @@ pub fn run(args: &[OsString]) -> u8 {
         }
     };
     match cli.command {
+        Command::Dump(args) => common::conclude(dump::run(&args)).code(),
         Command::Find(args) => common::conclude(find::run(&args)).code(),
         Command::Timelines(args) => common::conclude(timelines::run(&args)).code(),
         Command::Index(args) => common::conclude(index::run(&args)).code(),

@@ -27,6 +27,12 @@ impl Clock {
         }
     }
 
+    /// The form of pg_waldump (`timestamptz_to_str` in its `compat.c`): microseconds, and the zone's abbreviation.
+    pub fn waldump(&self, time: PgTime) -> String {
+        let Ok(moment) = Timestamp::from_microsecond(time.unix_micros()) else { return far(time) };
+        moment.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S.%6f %Z").to_string()
+    }
+
     /// The server's form in log lines and history files (`timestamptz_to_str`): `2026-11-21 09:07:28.348392+00`, the
     /// fraction without trailing zeros, minutes of the offset only where it has any.
     pub fn server(&self, time: PgTime) -> String {

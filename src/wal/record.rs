@@ -426,6 +426,22 @@ pub fn check_body(body: &[u8], body_length: u32, page_bytes: u32, major: Major) 
     walk_headers(body, body_length, page_bytes, major, |_| {})
 }
 
+/// Calls `each` for every block reference of such a record, without its payloads, and with the `bimg_info` of its
+/// page image if it has one.
+///
+/// # Errors
+/// As [`check_body`].
+pub fn block_headers(
+    body: &[u8],
+    body_length: u32,
+    page_bytes: u32,
+    major: Major,
+    mut each: impl FnMut(BlockReference<'static>, Option<u8>),
+) -> Result<Layout, Fault> {
+    let give = |header: &BlockHeader| each(header.reference, header.image.map(|image| image.info));
+    walk_headers(body, body_length, page_bytes, major, give)
+}
+
 /// The first block reference of a record, without its payloads; `None` if it has none.
 pub fn first_block(body: &[u8], page_bytes: u32, major: Major) -> Option<BlockReference<'static>> {
     let (id, rest) = body.split_first()?;

@@ -156,6 +156,16 @@ impl<S: Sink> Walk<S> {
         self.out.bytes
     }
 
+    /// Whether it is known how the fragment that the segment begins with ends.
+    pub fn is_past_head(&self) -> bool {
+        !matches!(self.state, State::Start | State::Head)
+    }
+
+    /// The fragment that the segment begins with, as far as it has been fed.
+    pub fn head(&self) -> Option<&Head> {
+        self.out.head.as_ref()
+    }
+
     /// Whether every byte of the segment has been fed.
     pub fn is_complete(&self) -> bool {
         self.at >= self.segment_end()
