@@ -12,9 +12,11 @@
 //! | [`scan`] | segment to facts, in parallel | knows about the neighbour |
 //! | [`chain`] | neighbours to unbroken ranges; records across segments are finished here | reads files again |
 //! | [`audit`] | the verdict: gaps, forks, what is wrong and what it costs | prints |
-//! | [`backup`] | base backups, whoever made and described them | extracts data files |
+//! | [`backup`] | base backups, whoever made and described them | extracts data files, but for catalogs that hold names |
 //! | [`recovery`] | what a server does with a backup, a target and a timeline: the one model | prints |
 //! | [`find`] | what happened, and searching it | guesses a name |
+//! | [`names`] | from relation files to the names that WAL and backups show | guesses one |
+//! | [`dump`] | records as pg_waldump prints them | judges |
 //! | [`retention`] | what may be removed, and removing it safely | removes without a plan |
 //! | [`clock`] | times in and out, always with a zone | reads a bare time silently |
 //! | [`finding`] | what is wrong, with its place | |
@@ -31,6 +33,7 @@ pub mod clock;
 pub mod dump;
 pub mod find;
 pub mod finding;
+pub mod names;
 pub mod recovery;
 pub mod report;
 pub mod retention;

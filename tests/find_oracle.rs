@@ -10,6 +10,7 @@ use walproof::audit::{Options, plan};
 use walproof::clock::Clock;
 use walproof::find::query::{Found, is_subtransaction, name_of};
 use walproof::find::{Index, Query};
+use walproof::names::Names;
 use walproof::recovery::Library;
 use walproof::scan::Detail;
 use walproof::scan::event::What;
@@ -53,18 +54,24 @@ fn every_recorded_transaction_is_found() {
             {
                 let xid = Xid(u32::try_from(event["xid"].as_u64().unwrap()).unwrap());
                 let by_xid = Query { xid: Some(xid), ..Query::default() };
-                assert!(is_among(&by_xid.run(index), event), "{version} by xid: {event}");
+                assert!(is_among(&by_xid.run(index, &Names::default()), event), "{version} by xid: {event}");
                 let by_lsn = Query { lsn: lsn(&event["before"]), ..Query::default() };
-                assert!(is_among(&by_lsn.run(index), event), "{version} by position: {event}");
+                assert!(
+                    is_among(&by_lsn.run(index, &Names::default()), event),
+                    "{version} by position: {event}"
+                );
                 if let Some(time) = event["time"].as_str() {
                     let time = Clock::utc().read(time).unwrap().time;
                     let by_time = Query { time: Some(time), ..Query::default() };
-                    assert!(is_among(&by_time.run(index), event), "{version} by time: {event}");
+                    assert!(
+                        is_among(&by_time.run(index, &Names::default()), event),
+                        "{version} by time: {event}"
+                    );
                 }
                 if let Some(subxid) = event["subxid"].as_u64() {
                     let subxid = Xid(u32::try_from(subxid).unwrap());
                     let by_subxid = Query { xid: Some(subxid), ..Query::default() };
-                    let found = by_subxid.run(index);
+                    let found = by_subxid.run(index, &Names::default());
                     assert!(is_among(&found, event), "{version} by subtransaction: {event}");
                     assert!(found.iter().any(|one| is_subtransaction(one.happening, subxid)));
                 }
@@ -82,7 +89,7 @@ fn what_was_lost_is_found_by_its_kind() {
             let events = recording.oracle["events"].as_array().unwrap();
             for (part, kind) in [("-drop", "drop"), ("-trunc", "truncate")] {
                 let by_kind = Query { kind: Some(kind.to_owned()), ..Query::default() };
-                let found = by_kind.run(index);
+                let found = by_kind.run(index, &Names::default());
                 assert!(!found.is_empty(), "{version}: no {kind}");
                 let named = |event: &&Value| event["name"].as_str().is_some_and(|name| name.contains(part));
                 for event in events.iter().filter(named).filter(|event| event["end"] == "COMMIT") {
@@ -101,7 +108,7 @@ fn restore_points_are_found_by_name() {
                 let Some(name) = event["restore_point"].as_str() else { continue };
                 let by_name = Query { name: Some(name.to_owned()), ..Query::default() };
                 let end = lsn(&event["lsn"]).unwrap();
-                let found = by_name.run(index);
+                let found = by_name.run(index, &Names::default());
                 let right = |one: &Found<'_>| {
                     matches!(one.happening.event.what, What::RestorePoint { .. })
                         && name_of(one.happening) == Some(name)

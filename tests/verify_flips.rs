@@ -205,7 +205,7 @@ fn walk(setup: &Setup, pages: &[u8]) -> Walked {
 struct Quiet;
 
 impl Sink for Quiet {
-    fn capture(&self, _: &RecordHeader) -> Capture {
+    fn capture(&self, _: &RecordHeader, _: &[u8]) -> Capture {
         Capture::Headers
     }
     fn record(&mut self, _: &Record<'_>) {}

@@ -222,7 +222,7 @@ fn read_manifest(path: &Path) -> Result<Option<(Manifest, Source)>, LoadError> {
 }
 
 /// The tar called `name` in a directory, with or without a compression suffix; the shortest name of several.
-fn tar_in(directory: &Path, name: &str) -> Result<Option<PathBuf>, LoadError> {
+pub(super) fn tar_in(directory: &Path, name: &str) -> Result<Option<PathBuf>, LoadError> {
     let failed = |source| LoadError::Read { path: directory.to_owned(), source };
     let mut found: Option<PathBuf> = None;
     for entry in fs::read_dir(directory).map_err(failed)? {

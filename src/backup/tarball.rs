@@ -32,50 +32,63 @@ pub struct TarContents {
 /// told in [`TarContents::cut`].
 pub fn read(path: &Path) -> io::Result<TarContents> {
     let mut contents = TarContents::default();
-    let outcome = match open(File::open(path)?)? {
-        Opened::Compressed(stream) => collect_stream(tar::Archive::new(stream), &mut contents),
-        Opened::Plain(file) => {
-            let end = file.metadata()?.len();
-            collect_seekable(tar::Archive::new(BufReader::new(file)), end, &mut contents)
-        }
-    };
+    // What cannot be opened is an error, what breaks off is not.
+    drop(open(File::open(path)?)?);
+    let outcome = for_each_file(path, &mut |path, file| contents.take(path, file));
     contents.cut = outcome.err().map(|error| error.to_string());
     contents.wal.sort_unstable();
     contents.wal.dedup();
     Ok(contents)
 }
 
-fn collect_stream<R: Read>(mut archive: tar::Archive<R>, contents: &mut TarContents) -> io::Result<()> {
-    archive.entries()?.try_for_each(|entry| contents.take(&mut entry?))
+/// Takes one regular file of a tar: its path, and its bytes.
+type Visitor<'a> = dyn FnMut(&str, &mut dyn Read) -> io::Result<()> + 'a;
+
+/// Gives each regular file of a tar to `visit`.
+pub(super) fn for_each_file(path: &Path, visit: &mut Visitor<'_>) -> io::Result<()> {
+    match open(File::open(path)?)? {
+        Opened::Compressed(stream) => visit_stream(tar::Archive::new(stream), visit),
+        Opened::Plain(file) => {
+            let end = file.metadata()?.len();
+            visit_seekable(tar::Archive::new(BufReader::new(file)), end, visit)
+        }
+    }
+}
+
+fn visit_stream<R: Read>(mut archive: tar::Archive<R>, visit: &mut Visitor<'_>) -> io::Result<()> {
+    archive.entries()?.try_for_each(|entry| visit_entry(&mut entry?, visit))
 }
 
 /// Skips over data by seeking, which is possible beyond the end too: where each entry ends is compared with `end`.
-fn collect_seekable<R: Read + Seek>(
+fn visit_seekable<R: Read + Seek>(
     mut archive: tar::Archive<R>,
     end: u64,
-    contents: &mut TarContents,
+    visit: &mut Visitor<'_>,
 ) -> io::Result<()> {
     archive.entries_with_seek()?.try_for_each(|entry| {
         let mut entry = entry?;
         if entry.raw_file_position().saturating_add(entry.size()) > end {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the tar ends within a file"));
         }
-        contents.take(&mut entry)
+        visit_entry(&mut entry, visit)
     })
 }
 
+fn visit_entry<R: Read>(entry: &mut tar::Entry<'_, R>, visit: &mut Visitor<'_>) -> io::Result<()> {
+    if !entry.header().entry_type().is_file() {
+        return Ok(());
+    }
+    let path = entry.path_bytes().into_owned();
+    let Ok(path) = std::str::from_utf8(&path) else { return Ok(()) };
+    visit(path.strip_prefix("./").unwrap_or(path), entry)
+}
+
 impl TarContents {
-    /// Keeps what is wanted of one entry.
-    fn take<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> io::Result<()> {
-        if !entry.header().entry_type().is_file() {
-            return Ok(());
-        }
-        let path = entry.path_bytes().into_owned();
-        let Ok(path) = std::str::from_utf8(&path) else { return Ok(()) };
-        let path = path.strip_prefix("./").unwrap_or(path);
+    /// Keeps what is wanted of one file.
+    fn take(&mut self, path: &str, file: &mut dyn Read) -> io::Result<()> {
         if let Some((name, limit)) = WANTED.into_iter().find(|(name, _)| *name == path) {
             let mut bytes = Vec::new();
-            entry.take(limit).read_to_end(&mut bytes)?;
+            file.take(limit).read_to_end(&mut bytes)?;
             self.files.insert(name, bytes);
             return Ok(());
         }

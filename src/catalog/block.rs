@@ -1,16 +1,19 @@
-//! The facts of one file as four blocks of bytes, and back.
+//! The facts of one file as five blocks of bytes, and back.
 //!
 //! | block | what | when it is read |
 //! |---|---|---|
 //! | facts | identity, runs, fragments, wounds, and the events that are no ends of transactions | always |
 //! | ends | one column each for place, length, time, transaction and kind of commits, aborts, prepares | for events |
-//! | activity | one column each for the transaction and what it did to rows; files that it made | for events |
+//! | activity | one column each for the transaction and what it did to rows; files that it made; tables | for events |
+//! | names | rows of catalogs that hold names; compressed | for events |
 //! | extras | what only some of them have: subtransactions, dropped files, names; compressed | for events |
 
 use super::column::{put_column, take_column};
 use super::pack::{Pack, Unpacker, put_number};
+use super::pack_activity::{pack_activity, unpack_activity};
 use crate::archive::Entry;
-use crate::scan::activity::{Activity, Rows};
+use crate::scan::activity::Activities;
+use crate::scan::catalog_rows::Sighting;
 use crate::scan::event::{End, EndDetails, Event, What};
 use crate::scan::store::in_summary;
 use crate::scan::{Detail, SegmentFacts};
@@ -34,12 +37,13 @@ pub(super) struct Blocks {
     pub(super) ends: Vec<u8>,
     pub(super) extras: Vec<u8>,
     pub(super) activity: Vec<u8>,
+    pub(super) names: Vec<u8>,
 }
 
 impl Blocks {
     /// Bytes in all of them.
     pub(super) const fn bytes(&self) -> usize {
-        self.facts.len() + self.ends.len() + self.extras.len() + self.activity.len()
+        self.facts.len() + self.ends.len() + self.extras.len() + self.activity.len() + self.names.len()
     }
 }
 
@@ -62,7 +66,8 @@ pub(super) fn pack(facts: &SegmentFacts) -> std::io::Result<Blocks> {
     }
     let (ends, extras) = pack_ends(&ends);
     let extras = if extras.is_empty() { extras } else { zstd::encode_all(extras.as_slice(), EXTRAS_LEVEL)? };
-    Ok(Blocks { facts: light, ends, extras, activity: pack_activity(&facts.activity) })
+    let activity = pack_activity(&facts.activity);
+    Ok(Blocks { facts: light, ends, extras, activity, names: pack_names(&facts.sightings)? })
 }
 
 /// The facts of the file of `entry`, without the ends of transactions where only a summary is wanted.
@@ -85,7 +90,8 @@ pub(super) fn unpack(entry: &Entry, blocks: &Blocks, detail: Detail) -> Option<S
         walked: Pack::unpack(&mut from)?,
         transactions: Pack::unpack(&mut from)?,
         digests: Pack::unpack(&mut from)?,
-        activity: Vec::new(),
+        activity: Activities::default(),
+        sightings: Vec::new(),
         records: Vec::new(),
         events: Pack::unpack(&mut from)?,
     };
@@ -98,6 +104,7 @@ pub(super) fn unpack(entry: &Entry, blocks: &Blocks, detail: Detail) -> Option<S
         let ends = unpack_ends(&blocks.ends, &blocks.extras)?;
         facts.events = merge(ends, facts.events);
         facts.activity = unpack_activity(&blocks.activity)?;
+        facts.sightings = unpack_names(&blocks.names)?;
     }
     Some(facts)
 }
@@ -230,83 +237,22 @@ fn what(kind: i64, extras: &mut Unpacker<'_>) -> Option<What> {
     Some(What::End(End { committed: kind & ABORTED == 0, prepared: kind & PREPARED != 0, details }))
 }
 
-fn pack_activity(all: &[Activity]) -> Vec<u8> {
+/// Rows of catalogs are much alike: they are compressed.
+fn pack_names(sightings: &Vec<Sighting>) -> std::io::Result<Vec<u8>> {
+    if sightings.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut out = Vec::new();
-    if all.is_empty() {
-        return out;
-    }
-    put_number(&mut out, all.len() as u64);
-    for of in COLUMNS {
-        let mut before = 0;
-        let values = all.iter().map(|one| of(one).wrapping_sub(std::mem::replace(&mut before, of(one))));
-        put_column(&values.collect::<Vec<i64>>(), &mut out);
-    }
-    for of in COUNTS {
-        put_column(&all.iter().map(|one| of(one).cast_signed()).collect::<Vec<i64>>(), &mut out);
-    }
-    for one in all.iter().filter(|one| has_files(one)) {
-        one.created.pack(&mut out);
-        one.filled.pack(&mut out);
-        one.truncated.pack(&mut out);
-    }
-    out
+    sightings.pack(&mut out);
+    zstd::encode_all(out.as_slice(), EXTRAS_LEVEL)
 }
 
-/// What changes little from one transaction to the next.
-const COLUMNS: [fn(&Activity) -> i64; 3] =
-    [|one| i64::from(one.owner), |one| i64::from(one.xid), |one| i64::from(one.database)];
-
-/// What is counted, and whether there is more.
-const COUNTS: [fn(&Activity) -> u64; 4] = [
-    |one| one.rows.inserted,
-    |one| one.rows.updated,
-    |one| one.rows.deleted,
-    |one| u64::from(has_files(one)),
-];
-
-fn has_files(one: &Activity) -> bool {
-    !one.created.is_empty() || one.filled || one.truncated > 0
-}
-
-fn unpack_activity(bytes: &[u8]) -> Option<Vec<Activity>> {
+fn unpack_names(bytes: &[u8]) -> Option<Vec<Sighting>> {
     if bytes.is_empty() {
         return Some(Vec::new());
     }
-    let mut from = Unpacker::new(bytes);
-    let count = usize::try_from(from.number()?).ok()?;
-    let mut summed = || {
-        let mut column = take_column(&mut from, count)?;
-        let mut sum = 0i64;
-        for value in &mut column {
-            sum = sum.wrapping_add(*value);
-            *value = sum;
-        }
-        Some(column)
-    };
-    let (owners, xids, databases) = (summed()?, summed()?, summed()?);
-    let mut counts = || take_column(&mut from, count);
-    let (inserted, updated, deleted, files) = (counts()?, counts()?, counts()?, counts()?);
-    let mut all = Vec::with_capacity(owners.len());
-    let ids = owners.into_iter().zip(xids).zip(databases);
-    let rows = inserted.into_iter().zip(updated).zip(deleted).zip(files);
-    for (((owner, xid), database), (((inserted, updated), deleted), files)) in ids.zip(rows) {
-        let mut one = Activity {
-            owner: u32::try_from(owner).ok()?,
-            xid: u32::try_from(xid).ok()?,
-            database: u32::try_from(database).ok()?,
-            rows: Rows {
-                inserted: inserted.cast_unsigned(),
-                updated: updated.cast_unsigned(),
-                deleted: deleted.cast_unsigned(),
-            },
-            ..Activity::default()
-        };
-        if files != 0 {
-            one.created = Pack::unpack(&mut from)?;
-            one.filled = Pack::unpack(&mut from)?;
-            one.truncated = Pack::unpack(&mut from)?;
-        }
-        all.push(one);
-    }
-    from.is_done().then_some(all)
+    let mut decoded = Vec::new();
+    zstd::Decoder::new(bytes).ok()?.take(EXTRAS_BYTES_MAX).read_to_end(&mut decoded).ok()?;
+    let mut from = Unpacker::new(&decoded);
+    Pack::unpack(&mut from).filter(|_| from.is_done())
 }

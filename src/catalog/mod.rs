@@ -16,6 +16,7 @@ mod keeper;
 mod merge;
 mod offline;
 mod pack;
+mod pack_activity;
 mod pack_facts;
 mod pack_listing;
 mod place;

@@ -3,6 +3,7 @@
 
 use super::pack::{Pack, Unpacker, pack_enum, pack_struct};
 use crate::scan::FileFault;
+use crate::scan::catalog_rows::{KeptRow, Seen, Sighting};
 use crate::scan::event::{End, EndDetails, Event, What};
 use crate::scan::identify::Identity;
 use crate::scan::stats::{Times, Transactions};
@@ -39,6 +40,8 @@ pack_struct! {
         max_locks_per_transaction, wal_level, wal_log_hints, track_commit_timestamp,
     }
     Event { lsn, end, owner, xid, time, what }
+    KeptRow { committed, oid, xmin, length, columns }
+    Sighting { lsn, owner, file, block, seen }
 }
 
 pack_enum! {
@@ -53,6 +56,7 @@ pack_enum! {
         4 => Zero,
         5 => Undecodable { detail },
     }
+    Seen { 0 => Page(rows), 1 => Row { offset, row }, 2 => Update { offset, old, prefix, suffix, row } }
     What {
         0 => End(end),
         1 => Prepare { gid, database, subtransactions },

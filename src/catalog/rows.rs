@@ -84,12 +84,12 @@ pub(super) fn put(
     ];
     let id: i64 = returned(&mut insert, values)?;
     let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO block (file, facts_crc, ends_crc, facts, ends, extras, activity) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO block (file, facts_crc, ends_crc, facts, ends, extras, activity, names) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     let (facts_crc, ends_crc) = block_crcs(crc, blocks);
-    let Blocks { facts, ends, extras, activity } = blocks;
-    insert.execute(params![id, facts_crc, ends_crc, facts, ends, extras, activity])?;
+    let Blocks { facts, ends, extras, activity, names } = blocks;
+    insert.execute(params![id, facts_crc, ends_crc, facts, ends, extras, activity, names])?;
     Ok(())
 }
 
@@ -112,6 +112,7 @@ fn block_crcs(row_crc: u32, blocks: &Blocks) -> (u32, u32) {
     let mut ends = begun(&blocks.ends);
     ends.update(&blocks.extras);
     ends.update(&blocks.activity);
+    ends.update(&blocks.names);
     (begun(&blocks.facts).finalize(), ends.finalize())
 }
 
@@ -139,15 +140,20 @@ impl Catalog {
         let read = || {
             let columns = match detail {
                 Detail::Summary => "facts, facts_crc",
-                Detail::Events => "facts, facts_crc, ends, extras, activity, ends_crc",
+                Detail::Events => "facts, facts_crc, ends, extras, activity, ends_crc, names",
             };
             let query = format!("SELECT {columns} FROM block WHERE file = ?1");
             let mut query = self.connection.prepare_cached(&query)?;
             let row = |row: &SqlRow<'_>| {
                 let whole = detail == Detail::Events;
                 let more = |index: usize| if whole { row.get(index) } else { Ok(Vec::new()) };
-                let blocks =
-                    Blocks { facts: row.get(0)?, ends: more(2)?, extras: more(3)?, activity: more(4)? };
+                let blocks = Blocks {
+                    facts: row.get(0)?,
+                    ends: more(2)?,
+                    extras: more(3)?,
+                    activity: more(4)?,
+                    names: more(6)?,
+                };
                 let (facts, ends) = block_crcs(row_crc, &blocks);
                 let sound = facts == row.get::<_, u32>(1)? && (!whole || ends == row.get::<_, u32>(5)?);
                 Ok(sound.then_some(blocks))

@@ -5,6 +5,8 @@
 //! neighbours gives the same range.
 
 use crate::scan::SegmentFacts;
+use crate::scan::activity::{Activities, Gatherer};
+use crate::scan::catalog_rows::{self, Sighting};
 use crate::scan::event::Event;
 use crate::scan::segment::PlacedWound;
 use crate::scan::stats::Transactions;
@@ -14,7 +16,7 @@ use crate::wal::walk::{
     Context, Ending, Format, HEAD_CAPTURE_BYTES, Head, HeadEnd, Overwrite, Record, Run, Tail,
     WHOLE_CAPTURE_BYTES, Wound, check_gathered,
 };
-use crate::wal::{Lsn, Owners, SegmentName, crc};
+use crate::wal::{Lsn, Major, Owners, SegmentName, crc};
 
 /// A run of records and the transactions in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,8 +58,28 @@ pub struct Range {
     pub overwrites: Vec<Overwrite>,
     /// What happened, in order.
     pub events: Vec<Event>,
+    /// What records across the seams did to rows, and show of catalogs, where that was asked for.
+    pub across: Option<Across>,
     /// Who owns what in the last segment's file.
     pub owners: Owners,
+}
+
+/// What the records across seams hold besides events.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Across {
+    /// What they did to rows and files, of each record alone.
+    pub activities: Vec<(Lsn, Activities)>,
+    /// Rows of catalogs.
+    pub sightings: Vec<Sighting>,
+}
+
+impl Across {
+    fn take(&mut self, record: &Record<'_>, page_bytes: u32, major: Major) {
+        let mut gatherer = Gatherer::default();
+        gatherer.record(record, major, page_bytes);
+        self.activities.push((record.lsn, gatherer.finish()));
+        catalog_rows::gather(record, page_bytes, major, &mut self.sightings);
+    }
 }
 
 /// What became of the record that was open at a seam.
@@ -93,11 +115,13 @@ impl Range {
             wounds: walked.wounds.into_iter().map(place).collect(),
             overwrites: walked.overwrites,
             events: facts.events,
+            across: None,
             owners,
         })
     }
 
-    /// The range of one segment with all that a neighbour needs, and neither wounds nor events.
+    /// The range of one segment with all that a neighbour needs, and neither wounds nor events. Joined, it tells
+    /// everything of the record across the seam.
     pub fn edge_of(facts: &SegmentFacts, owners: Owners) -> Option<Self> {
         let identity = facts.identity?;
         let walked = &facts.walked;
@@ -119,6 +143,7 @@ impl Range {
             wounds: Vec::new(),
             overwrites: walked.overwrites.clone(),
             events: Vec::new(),
+            across: Some(Across::default()),
             owners,
         })
     }
@@ -144,6 +169,10 @@ impl Range {
         self.wounds.append(&mut next.wounds);
         self.overwrites.append(&mut next.overwrites);
         self.events.append(&mut next.events);
+        if let (Some(own), Some(next)) = (&mut self.across, &mut next.across) {
+            own.activities.append(&mut next.activities);
+            own.sightings.append(&mut next.sightings);
+        }
         self.owners = next.owners;
         self
     }
@@ -286,7 +315,7 @@ impl Range {
     }
 
     /// Checks a record gathered from several segments, as the server does.
-    fn check_record(&self, tail: &Tail, end: Lsn) -> Result<Option<Event>, Fault> {
+    fn check_record(&mut self, tail: &Tail, end: Lsn) -> Result<Option<Event>, Fault> {
         let major = self.format.major;
         let link = |found: Lsn| match tail.prev {
             Some(expected) if found != expected => Err(Fault::PrevLink { expected, found }),
@@ -296,9 +325,13 @@ impl Range {
         let header = check_gathered(crc::Portable, tail, major, link).map_err(|(fault, _)| fault)?;
         let body_length = tail.total.saturating_sub(24);
         #[expect(clippy::cast_possible_truncation, reason = "pages are at most 64 KiB")]
-        let layout = check_body(tail.body(), body_length, self.format.page_bytes as u32, major)?;
+        let page_bytes = self.format.page_bytes as u32;
+        let layout = check_body(tail.body(), body_length, page_bytes, major)?;
         let owner = self.owners.at(tail.start).0;
         let record = Record { lsn: tail.start, end, owner, header, layout, body: tail.body() };
+        if let Some(across) = &mut self.across {
+            across.take(&record, page_bytes, major);
+        }
         Ok(Event::from_record(&record, major))
     }
 

@@ -6,10 +6,13 @@ use super::reading::Reading;
 use crate::clock::{self, Clock};
 use crate::find::query::{KINDS, is_subtransaction};
 use crate::find::{Index, Order, Query};
+use crate::names::{self, Names};
+use crate::recovery::Library;
 use crate::report::find;
 use crate::report::json::Document;
 use crate::wal::{Lsn, PgTime, TimelineId, Xid};
 use clap::{Args, ValueEnum};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How events are listed.
@@ -52,15 +55,15 @@ pub(super) struct FindArgs {
     /// commit, abort, prepare, restore-point, checkpoint, drop, truncate, …
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
-    /// What made or removed this relation file (its number, or its path)
+    /// What made, removed or changed this relation: [SCHEMA.]NAME, or its file's number or path
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
     /// Only this timeline
     #[arg(long, value_name = "N")]
     timeline: Option<u32>,
-    /// Only this database, by its OID
-    #[arg(long, value_name = "OID")]
-    database: Option<u32>,
+    /// Only this database
+    #[arg(long, value_name = "OID|NAME")]
+    database: Option<String>,
     /// Only so many
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -75,13 +78,16 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
     common.set_up()?;
     let clock = common.clock()?;
     let mut read_as = Vec::new();
-    let query = query(args, &clock, &mut read_as)?;
+    let mut query = query(args, &clock, &mut read_as)?;
     let options = CommonArgs::options(&clock);
     let reading = Reading::open(common, &options)?;
     let library = reading.library(common, &options)?;
     let archive = &reading.archive;
     let index = Index::of(&library);
-    let found = query.run(&index);
+    let names = names(common, &reading, &library, &index)?;
+    query.databases = args.database.as_deref().map(|wanted| databases(wanted, &names)).transpose()?;
+    check_table(args.table.as_deref(), &names)?;
+    let found = query.run(&index, &names);
     let mut notes = Vec::new();
     if let Some(xid) = query.xid {
         let owners = found
@@ -90,12 +96,58 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
             .map(|one| one.happening.event.xid);
         notes.extend(owners.map(|owner| format!("{xid} is a subtransaction of transaction {owner}")));
     }
-    let answer = find::answer(&found, library.major, &clock, read_as, notes);
+    let answer = find::answer(&found, &names, library.major, &clock, read_as, notes);
     match common.format {
         Format::Text => common::answer(&find::render(&answer, archive.location(), common.palette()))?,
         Format::Json => common::document(&Document::new("find", archive.location(), &answer))?,
     }
     Ok(if found.is_empty() { Status::Bad } else { Status::Good })
+}
+
+/// The names that the WAL and the backups given show.
+fn names(
+    common: &CommonArgs,
+    reading: &Reading,
+    library: &Library<'_>,
+    index: &Index,
+) -> Result<Names, CommandError> {
+    let mut rows = Vec::new();
+    if !common.backup.is_empty() {
+        for backup in reading.backups(common)? {
+            let read = names::rows_of_backup(&backup);
+            rows.extend(read.map_err(|error| CommandError::Failed(error.to_string()))?);
+        }
+    }
+    let events = index.happenings.iter().map(|happening| &happening.event);
+    Ok(Names::of(library, &index.sightings, events, rows))
+}
+
+/// The OIDs that `wanted` means.
+fn databases(wanted: &str, names: &Names) -> Result<BTreeSet<u32>, CommandError> {
+    if let Ok(oid) = wanted.parse() {
+        return Ok(BTreeSet::from([oid]));
+    }
+    let oids = names.databases_called(wanted);
+    if oids.is_empty() {
+        return Err(CommandError::Failed(format!(
+            "which database is \"{wanted}\"? No row of pg_database in this WAL says: give its OID, or --backup DIR with \
+             the data files of a base backup"
+        )));
+    }
+    Ok(oids)
+}
+
+/// A table that nothing is known of is not a table that nothing happened to.
+fn check_table(table: Option<&str>, names: &Names) -> Result<(), CommandError> {
+    let Some(table) = table else { return Ok(()) };
+    let is_file = table.rsplit('/').next().is_some_and(|number| number.parse::<u32>().is_ok());
+    if is_file || names.has_relation(table) {
+        return Ok(());
+    }
+    Err(CommandError::Failed(format!(
+        "which table is \"{table}\"? No row of pg_class in this WAL says: give the number of its file \
+         (pg_relation_filenode), or --backup DIR with the data files of a base backup"
+    )))
 }
 
 fn query(args: &FindArgs, clock: &Clock, read_as: &mut Vec<String>) -> Result<Query, CommandError> {
@@ -122,7 +174,7 @@ fn query(args: &FindArgs, clock: &Clock, read_as: &mut Vec<String>) -> Result<Qu
         kind: args.kind.clone(),
         table: args.table.clone(),
         timeline: args.timeline.map(TimelineId),
-        database: args.database,
+        databases: None,
         limit: args.limit,
         order: match args.order {
             OrderChoice::Lsn => Order::Lsn,

@@ -64,7 +64,7 @@ struct Keeper {
 }
 
 impl Sink for Keeper {
-    fn capture(&self, header: &RecordHeader) -> Capture {
+    fn capture(&self, header: &RecordHeader, _: &[u8]) -> Capture {
         if is_described(header) { Capture::Whole } else { Capture::Headers }
     }
 

@@ -9,7 +9,7 @@
 //!
 //! Before 15 there are no dropped statistics: a rewrite is told by the pages that it wrote into the new files.
 
-use crate::scan::activity::Activity;
+use super::deeds::Deeds;
 use crate::scan::event::EndDetails;
 
 /// What was lost.
@@ -35,29 +35,29 @@ impl Loss {
 }
 
 /// What a committed transaction destroyed.
-pub fn losses(details: Option<&EndDetails>, activity: &Activity) -> Vec<Loss> {
+pub fn losses(details: Option<&EndDetails>, deeds: &Deeds) -> Vec<Loss> {
     /// `PGSTAT_KIND_RELATION`.
     const RELATION: i32 = 2;
     let mut losses = Vec::new();
-    if activity.truncated > 0 {
+    if deeds.truncated > 0 {
         losses.push(Loss::Truncate);
     }
     let Some(details) = details else { return losses };
     let stats: Vec<u64> =
         details.dropped_stats.iter().filter(|item| item.kind == RELATION).map(|item| item.object).collect();
-    let made = |oid: &u64| activity.created.iter().any(|(_, _, number)| u64::from(*number) == *oid);
+    let made = |oid: &u64| deeds.created.iter().any(|file| u64::from(file.number) == *oid);
     let foreign_stats = stats.iter().any(|oid| !made(oid));
     if details.dropped_files.is_empty() {
         if foreign_stats {
             losses.push(Loss::Drop);
         }
-    } else if activity.created.is_empty() {
+    } else if deeds.created.is_empty() {
         losses.push(Loss::Drop);
     } else {
         if foreign_stats {
             losses.push(Loss::Drop);
         }
-        let rewritten = stats.iter().any(made) || activity.filled;
+        let rewritten = stats.iter().any(made) || deeds.filled;
         losses.push(if rewritten { Loss::Rewrite } else { Loss::Truncate });
     }
     losses.sort_unstable();

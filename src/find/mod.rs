@@ -3,10 +3,14 @@
 //! A copied prefix belongs to the parent; a record across a segment boundary belongs where it starts. What a
 //! transaction did to rows and files is folded together with its subtransactions'.
 
+pub mod deeds;
 pub mod index;
 pub mod loss;
 pub mod query;
+mod seams;
+pub mod tables;
 
+pub use deeds::Deeds;
 pub use index::{Happening, Index};
 pub use loss::Loss;
 pub use query::{Order, Query};

@@ -2,9 +2,11 @@
 
 use super::index::{Happening, Index};
 use super::loss::Loss;
+use super::tables::touches;
+use crate::names::Names;
 use crate::scan::event::What;
 use crate::wal::{Lsn, PgTime, TimelineId, Xid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// In which order events are listed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -37,12 +39,12 @@ pub struct Query {
     pub name: Option<String>,
     /// Only this kind.
     pub kind: Option<String>,
-    /// Only what touched this file: a number, or a path like base/5/16384.
+    /// Only what touched this relation: its name, or its file as a number or a path like base/5/16384.
     pub table: Option<String>,
     /// Only this timeline.
     pub timeline: Option<TimelineId>,
-    /// Only this database.
-    pub database: Option<u32>,
+    /// Only these databases.
+    pub databases: Option<BTreeSet<u32>>,
     /// Only so many.
     pub limit: Option<usize>,
     /// How to list them.
@@ -101,12 +103,12 @@ pub struct Found<'a> {
 }
 
 impl Query {
-    /// The events that fit.
-    pub fn run<'a>(&self, index: &'a Index) -> Vec<Found<'a>> {
+    /// The events that fit. `names` are needed to look for a table by name.
+    pub fn run<'a>(&self, index: &'a Index, names: &Names) -> Vec<Found<'a>> {
         let mut found: Vec<Found<'a>> = index
             .happenings
             .iter()
-            .filter(|happening| self.fits(happening))
+            .filter(|happening| self.fits(happening, names))
             .filter_map(|h| self.as_asked(h))
             .collect();
         if let Some(lsn) = self.lsn {
@@ -120,7 +122,7 @@ impl Query {
             Order::Time => found.sort_by_key(|found| found.happening.event.time),
             Order::Rows => {
                 let rows =
-                    |found: &Found<'_>| found.happening.activity.as_ref().map_or(0, |a| a.rows.total());
+                    |found: &Found<'_>| found.happening.deeds.as_ref().map_or(0, |deeds| deeds.rows.total());
                 found.sort_by_key(|found| std::cmp::Reverse(rows(found)));
             }
         }
@@ -141,7 +143,7 @@ impl Query {
         (own == asked).then_some(own).or(loss).or(as_drop).map(|kind| Found { happening, kind })
     }
 
-    fn fits(&self, happening: &Happening) -> bool {
+    fn fits(&self, happening: &Happening, names: &Names) -> bool {
         let event = &happening.event;
         let within = |from: Option<PgTime>, to: Option<PgTime>| {
             (from.is_none() && to.is_none())
@@ -157,8 +159,11 @@ impl Query {
             && self.xid.is_none_or(|xid| holds_xid(happening, xid))
             && self.name.as_ref().is_none_or(|name| has_name(happening, name))
             && self.timeline.is_none_or(|timeline| timeline == event.owner)
-            && self.database.is_none_or(|database| database_of(happening) == Some(database))
-            && self.table.as_ref().is_none_or(|table| touches(happening, table))
+            && self
+                .databases
+                .as_ref()
+                .is_none_or(|wanted| database_of(happening).is_some_and(|own| wanted.contains(&own)))
+            && self.table.as_ref().is_none_or(|table| touches(happening, table, names))
     }
 }
 
@@ -194,31 +199,8 @@ pub fn name_of(happening: &Happening) -> Option<&str> {
 pub fn database_of(happening: &Happening) -> Option<u32> {
     match &happening.event.what {
         What::Prepare { database, .. } | What::Database { database, .. } => Some(*database),
-        _ => happening.activity.as_ref().map(|activity| activity.database).filter(|database| *database != 0),
+        _ => happening.deeds.as_ref().map(|deeds| deeds.database).filter(|database| *database != 0),
     }
-}
-
-/// Paths of the relation files that were removed with a transaction.
-pub fn dropped_files(happening: &Happening) -> Vec<String> {
-    let What::End(end) = &happening.event.what else { return Vec::new() };
-    let Some(details) = &end.details else { return Vec::new() };
-    details
-        .dropped_files
-        .iter()
-        .map(|file| match file.tablespace {
-            1664 => format!("global/{}", file.number),
-            1663 => format!("base/{}/{}", file.database, file.number),
-            other => format!("pg_tblspc/{other}/{}/{}", file.database, file.number),
-        })
-        .collect()
-}
-
-/// Whether a relation file, by its number or path, was made or removed by the transaction.
-fn touches(happening: &Happening, table: &str) -> bool {
-    let number: Option<u32> = table.rsplit('/').next().and_then(|part| part.parse().ok());
-    let created = happening.activity.iter().flat_map(|activity| &activity.created);
-    dropped_files(happening).iter().any(|path| path == table || path.rsplit('/').next() == Some(table))
-        || created.clone().any(|(_, _, created)| Some(*created) == number)
 }
 
 fn by_timeline<'a>(found: &[Found<'a>]) -> BTreeMap<TimelineId, Vec<Found<'a>>> {

@@ -6,10 +6,13 @@ use super::text::{self, Palette, counted};
 use crate::clock::Clock;
 use crate::find::Happening;
 use crate::find::query::{self, Found};
+use crate::find::tables;
+use crate::names::Names;
 use crate::scan::activity::Rows;
 use crate::scan::event::What;
 use crate::wal::{Lsn, Major, TimelineId, Xid};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// One event in JSON.
@@ -29,6 +32,7 @@ pub struct EventAnswer {
     database: Option<u32>,
     subxids: Vec<Xid>,
     tables: Vec<String>,
+    unnamed_files: Vec<String>,
     dropped_files: Vec<String>,
     rows: Option<Rows>,
     stop_before: Option<String>,
@@ -46,17 +50,35 @@ pub struct FindAnswer {
 /// The answer. `read_as` says how times were read, `notes` what a person should know.
 pub fn answer(
     found: &[Found<'_>],
+    names: &Names,
     major: Major,
     clock: &Clock,
     read_as: Vec<String>,
-    notes: Vec<String>,
+    mut notes: Vec<String>,
 ) -> FindAnswer {
-    let events = found.iter().map(|one| event_answer(one, major, clock)).collect();
+    let events: Vec<EventAnswer> = found.iter().map(|one| event_answer(one, names, major, clock)).collect();
+    notes.extend(unnamed_note(&events));
     FindAnswer { events, read_as, notes }
 }
 
-fn event_answer(found: &Found<'_>, major: Major, clock: &Clock) -> EventAnswer {
+/// How names that are missing could be learned.
+fn unnamed_note(events: &[EventAnswer]) -> Option<String> {
+    let unnamed: BTreeSet<&str> =
+        events.iter().flat_map(|event| &event.unnamed_files).map(String::as_str).collect();
+    let first = unnamed.first()?;
+    let number = first.rsplit('/').next().unwrap_or_default();
+    let count = counted(unnamed.len() as u64, "relation file");
+    Some(format!(
+        "no row of pg_class in this WAL gives a name to {count} ({first}{}): --backup DIR takes names from the data \
+         files of a base backup; a server restored to before the event tells them with \
+         SELECT pg_filenode_relation(0, {number}) in the database of that OID",
+        if unnamed.len() > 1 { ", …" } else { "" }
+    ))
+}
+
+fn event_answer(found: &Found<'_>, names: &Names, major: Major, clock: &Clock) -> EventAnswer {
     let happening = found.happening;
+    let tables = tables::tables(happening, names);
     let event = &happening.event;
     EventAnswer {
         kind: found.kind,
@@ -70,9 +92,10 @@ fn event_answer(found: &Found<'_>, major: Major, clock: &Clock) -> EventAnswer {
         name: query::name_of(happening).map(ToOwned::to_owned),
         database: query::database_of(happening),
         subxids: subtransactions(happening),
-        tables: Vec::new(),
-        dropped_files: query::dropped_files(happening),
-        rows: happening.activity.as_ref().map(|activity| activity.rows),
+        tables: tables.named.into_iter().collect(),
+        unnamed_files: tables.unnamed.iter().map(|file| file.path()).collect(),
+        dropped_files: tables::dropped_files(happening).iter().map(|file| file.path()).collect(),
+        rows: happening.deeds.as_ref().map(|deeds| deeds.rows),
         stop_before: stop_before(happening, major),
         losses: happening.losses.iter().map(|loss| loss.name()).collect(),
     }
@@ -154,6 +177,7 @@ fn details(event: &EventAnswer) -> String {
     if let Some(name) = &event.name {
         parts.push(format!("\"{}\"", printable(name)));
     }
+    parts.extend(list(&event.tables));
     if let Some(rows) = event.rows.filter(|rows| rows.total() > 0) {
         let counts = [(rows.inserted, "inserted"), (rows.updated, "updated"), (rows.deleted, "deleted")];
         let shown: Vec<String> = counts
@@ -167,13 +191,18 @@ fn details(event: &EventAnswer) -> String {
     if !other.is_empty() {
         parts.push(other.join(", "));
     }
-    match event.dropped_files.as_slice() {
-        [] => {}
-        [one] => parts.push(format!("removed {one}")),
-        [first, rest @ ..] => parts.push(format!("removed {first} and {} more", rest.len())),
-    }
+    parts.extend(list(&event.dropped_files).map(|files| format!("removed {files}")));
     if !event.subxids.is_empty() {
         parts.push(counted(event.subxids.len() as u64, "subtransaction"));
     }
     parts.join("; ")
+}
+
+/// The first of several, and how many more there are.
+fn list(all: &[String]) -> Option<String> {
+    match all {
+        [] => None,
+        [one] => Some(printable(one)),
+        [first, rest @ ..] => Some(format!("{} and {} more", printable(first), rest.len())),
+    }
 }

@@ -9,13 +9,14 @@ use crate::wal::payload::Reader;
 use crate::wal::record::{RelationFile, ResourceManager, first_block};
 use crate::wal::walk::Record;
 use crate::wal::{Major, TimelineId, Xid};
+use indexmap::IndexSet;
 use std::collections::HashMap;
 
 /// `FirstNormalObjectId`: what initdb makes has lower numbers.
 const FIRST_NORMAL_OBJECT: u32 = 16384;
 
 /// Rows of user tables.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub struct Rows {
     /// Inserted.
     pub inserted: u64,
@@ -40,7 +41,7 @@ impl Rows {
 }
 
 /// What one transaction (or subtransaction) did in one file.
-#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Activity {
     /// The timeline that owns these records.
     pub owner: u32,
@@ -50,18 +51,79 @@ pub struct Activity {
     pub database: u32,
     /// Rows.
     pub rows: Rows,
-    /// Files that it made (main forks): tablespace, database, number.
-    pub created: Vec<(u32, u32, u32)>,
+    /// The tables that these rows are of: a place in [`Activities::table_sets`].
+    pub tables: u32,
+    /// Files that it made (main forks).
+    pub created: Vec<RelationFile>,
     /// Whole pages were written into other than the first block of a file that it made: it filled it.
     pub filled: bool,
     /// Tables truncated in place or by OID (the latter only at wal_level logical).
     pub truncated: u32,
 }
 
+/// What the transactions in one file did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Activities {
+    /// By owner and transaction.
+    pub of_transactions: Vec<Activity>,
+    /// Tables that one transaction or another touched together; the first set is the empty one, if there is any.
+    pub table_sets: Vec<Vec<RelationFile>>,
+}
+
+impl Activities {
+    /// The tables that `activity`, which is one of these, touched.
+    pub fn tables(&self, activity: &Activity) -> &[RelationFile] {
+        self.table_sets.get(activity.tables as usize).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Sets of tables, each kept once: most transactions touch the same ones.
+#[derive(Debug)]
+struct TableSets {
+    sets: IndexSet<Vec<RelationFile>>,
+    grown: HashMap<(u32, RelationFile), u32>,
+}
+
+impl Default for TableSets {
+    fn default() -> Self {
+        Self { sets: IndexSet::from([Vec::new()]), grown: HashMap::new() }
+    }
+}
+
+impl TableSets {
+    /// The set that `set` becomes with `table`.
+    fn with(&mut self, set: u32, table: RelationFile) -> u32 {
+        if let Some(grown) = self.grown.get(&(set, table)) {
+            return *grown;
+        }
+        let mut tables = self.sets.get_index(set as usize).cloned().unwrap_or_default();
+        if let Err(place) = tables.binary_search(&table) {
+            tables.insert(place, table);
+        }
+        let grown = u32::try_from(self.sets.insert_full(tables).0).unwrap_or_default();
+        self.grown.insert((set, table), grown);
+        grown
+    }
+
+    /// The sets that `used` points to, which then points into these.
+    fn keep<'a>(self, used: impl Iterator<Item = &'a mut u32>) -> Vec<Vec<RelationFile>> {
+        let mut kept: IndexSet<u32> = IndexSet::from([0]);
+        for set in used {
+            let place = kept.insert_full(*set).0;
+            *set = u32::try_from(place).unwrap_or_default();
+        }
+        if kept.len() == 1 {
+            return Vec::new();
+        }
+        kept.iter().filter_map(|set| self.sets.get_index(*set as usize).cloned()).collect()
+    }
+}
+
 /// Gathers what transactions do.
 #[derive(Debug, Default)]
 pub struct Gatherer {
     by_transaction: HashMap<(TimelineId, Xid), Activity>,
+    table_sets: TableSets,
 }
 
 impl Gatherer {
@@ -82,16 +144,27 @@ impl Gatherer {
     }
 
     /// What was gathered, in a fixed order.
-    pub fn finish(self) -> Vec<Activity> {
+    pub fn finish(self) -> Activities {
         let mut all: Vec<Activity> = self.by_transaction.into_values().filter(|a| *a != bare(a)).collect();
         all.sort_by_key(|activity| (activity.owner, activity.xid));
-        all
+        let table_sets = self.table_sets.keep(all.iter_mut().map(|activity| &mut activity.tables));
+        Activities { of_transactions: all, table_sets }
     }
 
     fn of(&mut self, record: &Record<'_>) -> &mut Activity {
         let (owner, xid) = (record.owner, record.header.xid());
         let new = || Activity { owner: owner.0, xid: xid.0, ..Activity::default() };
         self.by_transaction.entry((owner, xid)).or_insert_with(new)
+    }
+
+    /// The same, once it is noted that the record touches rows of `table`.
+    fn of_rows(&mut self, record: &Record<'_>, table: RelationFile) -> &mut Activity {
+        let (owner, xid) = (record.owner, record.header.xid());
+        let new = || Activity { owner: owner.0, xid: xid.0, ..Activity::default() };
+        let activity = self.by_transaction.entry((owner, xid)).or_insert_with(new);
+        activity.tables = self.table_sets.with(activity.tables, table);
+        activity.database = table.database;
+        activity
     }
 
     /// The user table that the record's first block belongs to.
@@ -115,9 +188,7 @@ impl Gatherer {
         }
         let Some(table) = Self::table(record, major, page_bytes) else { return };
         let flags = record.main().get(7).copied().unwrap_or(0);
-        let activity = self.of(record);
-        activity.database = table.database;
-        let rows = &mut activity.rows;
+        let rows = &mut self.of_rows(record, table).rows;
         match operation {
             0x00 => rows.inserted += 1,
             // A speculative insert is taken back.
@@ -135,9 +206,7 @@ impl Gatherer {
     fn multi_insert(&mut self, record: &Record<'_>, major: Major, page_bytes: u32) {
         let Some(table) = Self::table(record, major, page_bytes) else { return };
         let count = record.main().get(2..).and_then(|rest| Reader::new(rest).u16()).unwrap_or(0);
-        let activity = self.of(record);
-        activity.database = table.database;
-        activity.rows.inserted += u64::from(count);
+        self.of_rows(record, table).rows.inserted += u64::from(count);
     }
 
     fn storage(&mut self, record: &Record<'_>) {
@@ -148,7 +217,7 @@ impl Gatherer {
                 if let (Some(file), Some(0)) = (RelationFile::read(main), fork) {
                     let activity = self.of(record);
                     activity.database = file.database;
-                    activity.created.push((file.tablespace, file.database, file.number));
+                    activity.created.push(file);
                 }
             }
             // Vacuum cuts off empty tails; only a cut down to nothing empties a table.
@@ -164,9 +233,8 @@ impl Gatherer {
             return;
         }
         let Some(block) = first_block(record.body, page_bytes, major) else { return };
-        let file = (block.relation.tablespace, block.relation.database, block.relation.number);
         let activity = self.of(record);
-        activity.filled |= block.block > 0 && activity.created.contains(&file);
+        activity.filled |= block.block > 0 && activity.created.contains(&block.relation);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one scan of one file yields.
 
-use super::activity::Activity;
+use super::activity::Activities;
+use super::catalog_rows::Sighting;
 use super::event::Event;
 use super::identify::Identity;
 use super::stats::Transactions;
@@ -60,7 +61,9 @@ pub struct SegmentFacts {
     /// Events, in LSN order.
     pub events: Vec<Event>,
     /// What transactions did to rows and files, where events were asked for.
-    pub activity: Vec<Activity>,
+    pub activity: Activities,
+    /// What is seen of the catalogs that hold names, where events were asked for.
+    pub sightings: Vec<Sighting>,
     /// Start and end of each record, where that was asked for.
     pub records: Vec<(Lsn, Lsn)>,
     /// CRC-32C over the bytes from the segment's start to a position that was asked for.

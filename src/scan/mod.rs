@@ -4,6 +4,7 @@
 //! nothing of the neighbours.
 
 pub mod activity;
+pub mod catalog_rows;
 pub mod event;
 pub mod facts;
 pub mod identify;

@@ -1,6 +1,7 @@
 //! The scan of one file.
 
-use super::activity::Gatherer;
+use super::activity::{Activities, Gatherer};
+use super::catalog_rows::{self, Sighting};
 use super::event::{Event, What};
 use super::facts::{FileFault, SegmentFacts};
 use super::identify::Identity;
@@ -184,7 +185,8 @@ impl<'a> Scan<'a> {
             walked: Walked::default(),
             transactions: Vec::new(),
             events: Vec::new(),
-            activity: Vec::new(),
+            activity: Activities::default(),
+            sightings: Vec::new(),
             records: Vec::new(),
             digests: self.digests.done,
         };
@@ -210,6 +212,7 @@ impl<'a> Scan<'a> {
         facts.events = collector.events;
         facts.records = collector.records;
         facts.activity = collector.gatherer.finish();
+        facts.sightings = collector.sightings;
         facts
     }
 }
@@ -241,6 +244,7 @@ struct Collector {
     records_from: Lsn,
     records: Vec<(Lsn, Lsn)>,
     gatherer: Gatherer,
+    sightings: Vec<Sighting>,
     page_bytes: u32,
 }
 
@@ -254,6 +258,7 @@ impl Collector {
             records_from: expectation.records_from.unwrap_or(Lsn::MAX),
             records: Vec::new(),
             gatherer: Gatherer::default(),
+            sightings: Vec::new(),
             page_bytes: u32::try_from(format.page_bytes).unwrap_or(u32::MAX),
         }
     }
@@ -272,8 +277,10 @@ impl Collector {
 }
 
 impl Sink for Collector {
-    fn capture(&self, header: &RecordHeader) -> Capture {
-        if Event::may_be(header) { Capture::Whole } else { Capture::Headers }
+    fn capture(&self, header: &RecordHeader, body: &[u8]) -> Capture {
+        let shows_rows = || catalog_rows::may_show(header, body, self.page_bytes, self.major);
+        let wanted = Event::may_be(header) || (self.detail == Detail::Events && shows_rows());
+        if wanted { Capture::Whole } else { Capture::Headers }
     }
 
     #[expect(clippy::inline_always, reason = "two comparisons for nearly every record")]
@@ -295,6 +302,7 @@ impl Sink for Collector {
         }
         if self.detail == Detail::Events {
             self.gatherer.record(record, self.major, self.page_bytes);
+            catalog_rows::gather(record, self.page_bytes, self.major, &mut self.sightings);
         }
     }
 

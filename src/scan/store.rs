@@ -1,5 +1,6 @@
 //! Facts that outlive a run: what was scanned once need not be read again.
 
+use super::activity::Activities;
 use super::event::{Event, What};
 use super::{Detail, Expectation, SegmentFacts, scan_segment};
 use crate::archive::{Archive, Entry, Scratch, StoreError};
@@ -38,7 +39,8 @@ pub fn scan_or_recall(
     store.keep(entry, expectation, &facts);
     if expectation.detail == Detail::Summary {
         facts.events.retain(in_summary);
-        facts.activity.clear();
+        facts.activity = Activities::default();
+        facts.sightings.clear();
     }
     Ok(facts)
 }

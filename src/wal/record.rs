@@ -190,6 +190,15 @@ impl RelationFile {
         let (fields, _) = <[U32; 3]>::read_from_prefix(bytes).ok()?;
         Some(Self { tablespace: fields[0].get(), database: fields[1].get(), number: fields[2].get() })
     }
+
+    /// Its path below the data directory, without the version's directory in a tablespace.
+    pub fn path(self) -> String {
+        match self.tablespace {
+            1664 => format!("global/{}", self.number),
+            1663 => format!("base/{}/{}", self.database, self.number),
+            other => format!("pg_tblspc/{other}/{}/{}", self.database, self.number),
+        }
+    }
 }
 
 /// A full-page image in a block reference.

@@ -203,13 +203,14 @@ impl Server {
         self.value("SELECT pg_current_wal_insert_lsn()")
     }
 
-    /// Switches to a new segment and waits until everything before is archived.
-    pub fn archive_everything(&self) {
+    /// Switches to a new segment and waits until everything before is archived. Gives the last one's name.
+    pub fn archive_everything(&self) -> String {
         let mut client = self.client();
         // A switch does nothing on a segment without records, so write one.
         client.batch_execute("SELECT txid_current()").unwrap();
         let name = value(&mut client, "SELECT pg_walfile_name(pg_switch_wal())");
         self.wait_for_archived(&name);
+        name
     }
 
     /// Waits until the file is in the archive.

@@ -1,5 +1,7 @@
 //! What is inside records, as far as walproof needs it.
 
+pub mod heap;
+pub mod image;
 pub mod xact;
 pub mod xlog;
 

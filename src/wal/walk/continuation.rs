@@ -148,13 +148,18 @@ impl<S: Sink> Walk<S> {
         partial.crc = crc.update(partial.crc, data);
         let (head, rest) = piece.split_at(missing.min(piece.len()));
         partial.captured.extend_from_slice(head);
-        let limit = match RecordHeader::read(&partial.captured).map(|header| self.sink.capture(&header)) {
-            Some(Capture::Whole) => WHOLE_CAPTURE_BYTES,
-            Some(Capture::Headers) | None => HEADERS_CAPTURE_BYTES,
-        };
-        let contiguous = partial.captured.len() == partial.have as usize + head.len();
-        let room = if contiguous { limit.saturating_sub(partial.captured.len()) } else { 0 };
-        partial.captured.extend_from_slice(rest.get(..room.min(rest.len())).unwrap_or_default());
+        if partial.captured.len() == partial.have as usize + head.len() {
+            let room = HEADERS_CAPTURE_BYTES.saturating_sub(partial.captured.len()).min(rest.len());
+            let (first, more) = rest.split_at(room);
+            partial.captured.extend_from_slice(first);
+            let wanted = RecordHeader::read(&partial.captured)
+                .filter(|_| !more.is_empty())
+                .map(|header| self.sink.capture(&header, partial.body()));
+            if wanted == Some(Capture::Whole) {
+                let room = WHOLE_CAPTURE_BYTES.saturating_sub(partial.captured.len());
+                partial.captured.extend_from_slice(more.get(..room.min(more.len())).unwrap_or_default());
+            }
+        }
         #[expect(clippy::cast_possible_truncation, reason = "a piece is at most a page")]
         {
             partial.have += piece.len() as u32;

@@ -82,7 +82,7 @@ impl<'a> Record<'a> {
 /// Takes the records of a walk.
 pub trait Sink {
     /// How much of this record is needed, should it cross pages.
-    fn capture(&self, header: &RecordHeader) -> Capture;
+    fn capture(&self, header: &RecordHeader, body: &[u8]) -> Capture;
     /// A verified record, in the order of the WAL.
     fn record(&mut self, record: &Record<'_>);
     /// A new run begins: the record that comes next does not follow the one before (or has another owner).

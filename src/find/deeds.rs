@@ -1,0 +1,105 @@
+//! What each transaction did to rows and files, over all segments, its subtransactions included.
+
+use crate::recovery::Library;
+use crate::scan::activity::{Activities, Activity, Rows};
+use crate::scan::event::{Event, What};
+use crate::wal::record::RelationFile;
+use crate::wal::{Lsn, TimelineId, Xid};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// What a transaction did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Deeds {
+    /// Its database; 0 where nothing tells.
+    pub database: u32,
+    /// Rows of user tables.
+    pub rows: Rows,
+    /// The tables that these rows are of.
+    pub tables: BTreeSet<RelationFile>,
+    /// Files that it made.
+    pub created: Vec<RelationFile>,
+    /// It filled a file that it made with whole pages.
+    pub filled: bool,
+    /// Tables that it emptied where they lie.
+    pub truncated: u32,
+}
+
+/// The deeds of all transactions, by the timeline that owns their records.
+#[derive(Debug, Default)]
+pub(super) struct AllDeeds {
+    of: HashMap<(TimelineId, Xid), Deeds>,
+}
+
+impl AllDeeds {
+    /// Those in `library`, and those of records across segment boundaries. A copied prefix counts only where the
+    /// owner has no file of its own.
+    pub(super) fn of(library: &Library<'_>, across: &[(Lsn, Activities)]) -> Self {
+        let mut all = Self::default();
+        // Copies of one boundary are alike; a record across it did its work once.
+        let mut seen = HashSet::new();
+        for (lsn, activities) in across {
+            let owner = activities.of_transactions.first().map(|activity| activity.owner);
+            if seen.insert((owner, *lsn)) {
+                all.take(activities, |_| true);
+            }
+        }
+        for (timeline, number, facts) in library.all() {
+            all.take(&facts.activity, |owner| owner == timeline || library.facts(owner, number).is_none());
+        }
+        all
+    }
+
+    fn take(&mut self, activities: &Activities, counts: impl Fn(TimelineId) -> bool) {
+        for activity in &activities.of_transactions {
+            let owner = TimelineId(activity.owner);
+            if counts(owner) {
+                let deeds = self.of.entry((owner, Xid(activity.xid))).or_default();
+                deeds.add(activity, activities.tables(activity));
+            }
+        }
+    }
+
+    /// What the transaction that ends with `event` did. A prepared one may have done it on a parent.
+    pub(super) fn of_event(&self, library: &Library<'_>, event: &Event) -> Option<Deeds> {
+        let What::End(end) = &event.what else { return None };
+        let owners = if end.prepared { library.history(event.owner).path() } else { vec![event.owner] };
+        let details = end.details.as_ref();
+        let subtransactions = details.map(|details| details.subtransactions.as_slice()).unwrap_or_default();
+        let mut sum = Deeds::default();
+        for xid in std::iter::once(&event.xid).chain(subtransactions) {
+            for owner in &owners {
+                if let Some(deeds) = self.of.get(&(*owner, *xid)) {
+                    sum.join(deeds);
+                }
+            }
+        }
+        if let Some(database) = details.and_then(|details| details.database) {
+            sum.database = database;
+        }
+        Some(sum)
+    }
+}
+
+impl Deeds {
+    fn add(&mut self, activity: &Activity, tables: &[RelationFile]) {
+        self.rows.add(activity.rows);
+        self.tables.extend(tables);
+        self.created.extend(&activity.created);
+        self.filled |= activity.filled;
+        self.truncated += activity.truncated;
+        if activity.database != 0 {
+            self.database = activity.database;
+        }
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.rows.add(other.rows);
+        self.tables.extend(&other.tables);
+        self.created.extend(&other.created);
+        self.filled |= other.filled;
+        self.truncated += other.truncated;
+        if other.database != 0 {
+            self.database = other.database;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! From numbers to names: what tables, schemas and databases are called, where the bytes say so.
+//!
+//! Names come from rows of pg_class, pg_namespace and pg_database, seen in WAL records and page images or read from a
+//! backup's files. A name holds for a timeline from the position at which it was seen; what no row says has no name.
+
+mod backup;
+mod book;
+mod row;
+
+pub use backup::rows_of_backup;
+pub use row::{Class, Kind};
+
+use crate::recovery::Library;
+use crate::scan::catalog_rows::{Seen, Sighting};
+use crate::scan::event::{End, Event, What};
+use crate::timeline::History;
+use crate::wal::record::RelationFile;
+use crate::wal::{Lsn, TimelineId};
+use book::Book;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// The names in one cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    books: BTreeMap<TimelineId, Book>,
+}
+
+/// How transactions ended whose rows were seen: where they committed, or `None` if they were rolled back.
+type Outcomes = HashMap<u32, Option<Lsn>>;
+
+impl Names {
+    /// Every name that the WAL of `library` shows, in files or `across` their boundaries, and the rows `from_backups`.
+    /// `events` say which transactions committed.
+    pub fn of<'a>(
+        library: &'a Library<'_>,
+        across: &'a [Sighting],
+        events: impl Iterator<Item = &'a Event> + Clone,
+        mut from_backups: Vec<Sighting>,
+    ) -> Self {
+        // A page may be older than the timeline on which the backup was taken.
+        for seen in &mut from_backups {
+            seen.owner = library.history(seen.owner).owner(seen.lsn);
+        }
+        let of_wal = library.all().flat_map(|(_, _, facts)| &facts.sightings);
+        let mut sightings: Vec<&Sighting> = of_wal.chain(across).chain(&from_backups).collect();
+        sightings.sort_by_key(|sighting| sighting.lsn);
+        let makers: HashSet<u32> = sightings.iter().flat_map(|seen| makers(seen)).collect();
+        let mut timelines: BTreeSet<TimelineId> = library.all().map(|(timeline, _, _)| timeline).collect();
+        timelines.extend(sightings.iter().map(|sighting| sighting.owner));
+        let book = |timeline: TimelineId| {
+            let history = library.history(timeline);
+            let outcomes = outcomes(events.clone(), &history, &makers);
+            let on_path = sightings.iter().filter(|seen| history.owner(seen.lsn) == seen.owner);
+            (timeline, Book::of(on_path.copied(), &outcomes, library.major))
+        };
+        Self { books: timelines.into_iter().map(book).collect() }
+    }
+
+    /// What `file` was on `timeline` at `lsn`.
+    pub fn file(&self, timeline: TimelineId, file: RelationFile, lsn: Lsn) -> Option<&Class> {
+        self.books.get(&timeline)?.file(file, lsn)
+    }
+
+    /// What the relation with this OID was in a database.
+    pub fn object(&self, timeline: TimelineId, database: u32, oid: u32, lsn: Lsn) -> Option<&Class> {
+        self.books.get(&timeline)?.object(database, oid, lsn)
+    }
+
+    /// The name of a database.
+    pub fn database(&self, timeline: TimelineId, oid: u32, lsn: Lsn) -> Option<&str> {
+        self.books.get(&timeline)?.database(oid, lsn)
+    }
+
+    /// A relation's name, with its schema where that is known.
+    pub fn qualified(&self, timeline: TimelineId, database: u32, class: &Class, lsn: Lsn) -> String {
+        let book = self.books.get(&timeline);
+        match book.and_then(|book| book.namespace(database, class.namespace, lsn)) {
+            Some(schema) => format!("{schema}.{}", class.name),
+            None => class.name.clone(),
+        }
+    }
+
+    /// OIDs of the databases that were ever called `name`.
+    pub fn databases_called(&self, name: &str) -> BTreeSet<u32> {
+        self.books.values().flat_map(|book| book.databases_called(name)).collect()
+    }
+
+    /// Whether any relation was ever called `name`, with or without its schema.
+    pub fn has_relation(&self, name: &str) -> bool {
+        let bare = name.rsplit('.').next().unwrap_or(name);
+        self.books.values().any(|book| book.has_relation(bare))
+    }
+}
+
+/// The transactions that made the rows of a sighting.
+fn makers(sighting: &Sighting) -> Vec<u32> {
+    match &sighting.seen {
+        Seen::Page(rows) => rows.iter().map(|(_, row)| row.xmin).collect(),
+        Seen::Row { row, .. } | Seen::Update { row, .. } => vec![row.xmin],
+    }
+}
+
+/// How the transactions and subtransactions `makers` ended on the way to a timeline.
+fn outcomes<'a>(
+    events: impl Iterator<Item = &'a Event>,
+    history: &History,
+    makers: &HashSet<u32>,
+) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    for event in events.filter(|event| history.owner(event.lsn) == event.owner) {
+        if let What::End(End { committed, details, .. }) = &event.what {
+            let subtransactions = details.iter().flat_map(|details| &details.subtransactions);
+            let all = std::iter::once(&event.xid).chain(subtransactions).map(|xid| xid.0);
+            let outcome = committed.then_some(event.lsn);
+            outcomes.extend(all.filter(|xid| makers.contains(xid)).map(|xid| (xid, outcome)));
+        }
+    }
+    outcomes
+}

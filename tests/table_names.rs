@@ -1,0 +1,137 @@
+//! Names of tables and databases, as a server knew them, out of its WAL or of a base backup's files.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+use support::recorded::{Recording, VERSIONS};
+use support::{Server, account, tools};
+
+/// Exit status and answer of `walproof find`.
+fn find(archive: &Path, arguments: &[&str]) -> (i32, Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_walproof"));
+    command.arg("find").arg(archive).args(["--no-catalog", "--format", "json"]).args(arguments);
+    let output = command.output().unwrap();
+    (output.status.code().unwrap(), serde_json::from_slice(&output.stdout).unwrap_or_default())
+}
+
+/// The names of the tables of each event.
+fn tables(answer: &Value) -> Vec<Vec<&str>> {
+    let events = answer["events"].as_array().unwrap();
+    events
+        .iter()
+        .map(|event| event["tables"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect())
+        .collect()
+}
+
+#[test]
+fn dropped_tables_of_every_version_have_their_names() {
+    for version in VERSIONS {
+        let recording = Recording::of(version);
+        let (status, answer) = find(&recording.archive(), &["--kind", "drop"]);
+        assert_eq!(status, 0, "{version}");
+        let found = tables(&answer);
+        assert!(found.iter().all(|names| names.len() == 1), "{version}: {found:?}");
+        assert!(found.contains(&vec!["precious"]), "{version}: {found:?}");
+        let (status, of_table) = find(&recording.archive(), &["--table", "precious", "--kind", "drop"]);
+        assert_eq!((status, tables(&of_table)), (0, vec![vec!["precious"]]), "{version}");
+    }
+}
+
+/// What is done to the tables whose names are looked for, after `before` the backup.
+fn history(server: &Server) {
+    server.sql(
+        "ALTER TABLE sales.orders RENAME TO sold;
+         ALTER TABLE sales.replacement RENAME TO orders;
+         INSERT INTO sales.orders SELECT g FROM generate_series(1, 100) g;
+         DELETE FROM sales.sold WHERE id <= 30",
+    );
+    server.sql("BEGIN; ALTER TABLE sales.sold RENAME TO never; ROLLBACK");
+    server.sql("TRUNCATE sales.orders");
+    server.sql("DROP TABLE sales.sold");
+    server.sql("DROP TABLE sales.\"odd \"\"name\"\"\"");
+}
+
+fn names_on(major: u32, settings: &[(&str, &str)]) {
+    let server =
+        settings.iter().fold(Server::create(major), |server, (name, value)| server.set(name, value)).start();
+    server.sql(
+        "CREATE SCHEMA sales;
+         CREATE TABLE sales.orders (id int PRIMARY KEY, note text);
+         CREATE TABLE sales.replacement (id int);
+         CREATE TABLE sales.\"odd \"\"name\"\"\" (id int);
+         INSERT INTO sales.orders SELECT g FROM generate_series(1, 50) g",
+    );
+    server.sql("CREATE DATABASE shop");
+    let mut shop = server.client_of("shop");
+    shop.batch_execute("CREATE TABLE basket (id int); INSERT INTO basket VALUES (1)").unwrap();
+    let before = server.archive_everything();
+    server.sql("CHECKPOINT");
+    let backup = server.backup("names");
+    history(&server);
+    server.archive_everything();
+
+    let check = |archive: &Path, more: &[&str], what: &str| {
+        let ask = |question: &[&str]| find(archive, &[more, question].concat());
+        let (status, answer) = ask(&["--kind", "drop"]);
+        let mut dropped = tables(&answer);
+        dropped.sort_unstable();
+        assert_eq!((status, dropped), (0, vec![vec!["sales.odd \"name\""], vec!["sales.sold"]]), "{what}");
+        let (_, answer) = ask(&["--table", "sales.orders", "--kind", "truncate"]);
+        assert_eq!(tables(&answer), [["sales.orders"]], "{what}");
+        // Both are called orders, one after the other.
+        let (_, answer) = ask(&["--table", "orders", "--order", "rows", "--limit", "1"]);
+        assert_eq!(answer["events"][0]["rows"]["inserted"], 100, "{what}: {answer}");
+        let (_, answer) = ask(&["--table", "sales.sold", "--order", "rows", "--limit", "1"]);
+        assert_eq!(answer["events"][0]["rows"]["deleted"], 30, "{what}: {answer}");
+        assert_eq!(ask(&["--table", "never"]).0, 3, "{what}: it was rolled back");
+    };
+    check(server.archive(), &[], &format!("{major} {settings:?}"));
+    let (status, answer) = find(server.archive(), &["--database", "shop", "--table", "basket"]);
+    assert_eq!(status, 0, "{major}");
+    assert!(tables(&answer).iter().all(|names| names.iter().all(|name| name.ends_with("basket"))));
+    assert!(answer["events"].as_array().unwrap().iter().any(|event| event["rows"]["inserted"] == 1));
+    assert_eq!(find(server.archive(), &["--database", "nowhere"]).0, 3);
+
+    // Without the WAL of the CREATE TABLEs, the backup knows.
+    let rest = account::temporary_directory();
+    for entry in std::fs::read_dir(server.archive()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap() > before.as_str() {
+            std::fs::copy(entry.path(), rest.path().join(entry.file_name())).unwrap();
+        }
+    }
+    let directory = backup.path().display().to_string();
+    check(rest.path(), &["--backup", &directory], &format!("{major} with its backup"));
+    let tar = account::temporary_directory();
+    let packed = tar.path().join("base.tar.gz");
+    tools::run(Command::new("tar").arg("-C").arg(backup.path()).arg("-czf").arg(&packed).arg("."));
+    let tar = tar.path().display().to_string();
+    check(rest.path(), &["--backup", &tar], &format!("{major} with its backup in a tar"));
+}
+
+macro_rules! names {
+    ($($name:ident: $major:literal, $settings:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                names_on($major, &$settings);
+            }
+        )*
+    };
+}
+
+names! {
+    names_10: 10, [];
+    names_11: 11, [("wal_compression", "on")];
+    names_12: 12, [];
+    names_13: 13, [("wal_compression", "on")];
+    names_14: 14, [("wal_level", "logical")];
+    names_15: 15, [("wal_compression", "pglz")];
+    names_16: 16, [("full_page_writes", "off")];
+    names_17_lz4: 17, [("wal_compression", "lz4")];
+    names_17_zstd: 17, [("wal_compression", "zstd")];
+    names_18: 18, [];
+}
