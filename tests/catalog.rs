@@ -142,6 +142,48 @@ fn only_what_is_new_or_changed_is_read() {
 }
 
 /// The counts are those that verify gives, for every version.
+/// `verify` with more arguments: its status, and its document without the time it took.
+fn verify(archive: &Path, more: &[&str]) -> (i32, Value) {
+    let output = walproof(&[&["verify", text(archive), "--format", "json"], more].concat());
+    let mut document: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    if let Some(seconds) = document.get_mut("seconds") {
+        *seconds = Value::Null;
+    }
+    (output.status.code().unwrap(), document)
+}
+
+#[test]
+fn verify_reads_only_what_is_new_and_says_the_same() {
+    for version in VERSIONS {
+        let place = Place::of(version);
+        let (archive, catalog) = (place.archive(), place.catalog());
+        let incremental = ["--incremental", "--catalog", text(&catalog)];
+        let whole = verify(&archive, &[]);
+        assert_eq!(verify(&archive, &incremental), whole, "{version}");
+        assert_eq!(segments(&index(&archive, &catalog, &[]).1)[1], 0, "{version}: index reads nothing more");
+        assert_eq!(verify(&archive, &incremental), whole, "{version}, from the catalog");
+
+        let damaged = place.segment_files().swap_remove(2);
+        let mut bytes = fs::read(&damaged).unwrap();
+        bytes[200] ^= 1;
+        fs::write(&damaged, bytes).unwrap();
+        let whole = verify(&archive, &[]);
+        assert_eq!(whole.0, 1, "{version}");
+        assert_eq!(verify(&archive, &incremental), whole, "{version}: damage that is new");
+        assert_eq!(verify(&archive, &incremental), whole, "{version}: damage that is known");
+        fs::remove_dir_all(&archive).unwrap();
+        let offline = ["--incremental", "--offline", "--catalog", text(&catalog)];
+        let (status, answer) = verify(&archive, &offline);
+        assert_eq!(
+            (status, &answer["findings"]),
+            (1, &whole.1["findings"]),
+            "{version}: without the archive"
+        );
+    }
+    assert_eq!(verify(Path::new("."), &["--offline"]).0, 2);
+    assert_eq!(verify(Path::new("."), &["--incremental", "--no-catalog"]).0, 2);
+}
+
 #[test]
 fn counts_are_those_of_verify() {
     for version in VERSIONS {

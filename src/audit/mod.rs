@@ -32,7 +32,7 @@ use crate::archive::{Archive, StoreError};
 use crate::chain::chains::{ClusterId, FileState};
 use crate::clock::Clock;
 use crate::finding::{Code, Finding, Severity};
-use crate::scan::Detail;
+use crate::scan::{Detail, FactStore};
 use crate::wal::{Lsn, Major, PgTime, SegmentSize, SystemId, TimelineId, WalFileName};
 use std::time::Duration;
 
@@ -158,15 +158,45 @@ pub fn audit(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Audit, AuditError> {
     let newest = plan(archive, options)?;
-    let mut audit = judge(&newest, &survey(archive, &newest, options, progress)?, options);
+    let parts = earlier_parts(archive, &newest, options)?;
+    audit_planned(archive, &newest, &parts, options, None, progress)
+}
+
+/// A part of an archive with an earlier cluster in it, and its plan.
+#[derive(Debug)]
+pub struct Part {
+    archive: Archive,
+    /// Its listing.
+    pub plan: Plan,
+    group: String,
+}
+
+/// The parts of the archive besides the one that `newest` is the plan of, listed.
+pub fn earlier_parts(archive: &Archive, newest: &Plan, options: &Options) -> Result<Vec<Part>, AuditError> {
     let older = newest.inventory.groups.len().saturating_sub(1);
+    let mut parts = Vec::new();
     for group in newest.inventory.groups.iter().take(older) {
-        let part = archive.part(group);
-        let plan = match plan(&part, options) {
-            Err(AuditError::NoWal(_)) => continue,
-            plan => plan?,
-        };
-        let earlier = judge(&plan, &survey(&part, &plan, options, progress)?, options);
+        let archive = archive.part(group);
+        match plan(&archive, options) {
+            Err(AuditError::NoWal(_)) => {}
+            plan => parts.push(Part { archive, plan: plan?, group: group.clone() }),
+        }
+    }
+    Ok(parts)
+}
+
+/// The same as [`audit`] for what is listed already. Files that `store` knows are not read again.
+pub fn audit_planned(
+    archive: &Archive,
+    newest: &Plan,
+    parts: &[Part],
+    options: &Options,
+    store: Option<&dyn FactStore>,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Audit, AuditError> {
+    let mut audit = judge(newest, &survey_with(archive, newest, options, store, progress)?, options);
+    for Part { archive, plan, group } in parts {
+        let earlier = judge(plan, &survey_with(archive, plan, options, store, progress)?, options);
         parts::absorb(&mut audit, earlier, group);
     }
     sort(&mut audit.findings);

@@ -1,8 +1,8 @@
 //! An archive opened for a command, with the catalog of what was read before.
 
 use super::common::{self, CommandError, CommonArgs};
-use crate::archive::Archive;
-use crate::audit::{self, AuditError, Options, Plan, Survey};
+use crate::archive::{Archive, Entry};
+use crate::audit::{self, Audit, AuditError, Options, Plan, Survey};
 use crate::backup::{self, BaseBackup, Discovered};
 use crate::catalog::{Catalog, CatalogError, Keeper, Tally, default_place};
 use crate::recovery::Library;
@@ -95,12 +95,31 @@ impl Reading {
         Ok(survey?)
     }
 
+    /// The verdict on the archive, earlier parts included; what is new is given to the catalog.
+    pub(super) fn audit(&self, common: &CommonArgs, options: &Options) -> Result<Audit, CommandError> {
+        let parts = audit::earlier_parts(&self.archive, &self.plan, options)?;
+        let bar = common.bar();
+        let show = |progress| common::show(&bar, progress);
+        let audit = audit::audit_planned(&self.archive, &self.plan, &parts, options, self.store(), &show);
+        bar.finish_and_clear();
+        let of_parts = parts.iter().flat_map(|part| &part.plan.inventory.entries);
+        if let Err(error) = self.remember_with(of_parts) {
+            tracing::warn!("{error}; this answer was read from the archive");
+        }
+        Ok(audit?)
+    }
+
     /// Writes to the catalog what this run has found out.
     pub(super) fn remember(&self) -> Result<Tally, CatalogError> {
+        self.remember_with([])
+    }
+
+    /// The same, with entries besides those of the plan.
+    fn remember_with<'a>(&'a self, more: impl IntoIterator<Item = &'a Entry>) -> Result<Tally, CatalogError> {
         let Some(keeper) = self.keeper.as_ref().filter(|_| !self.offline) else {
             return Ok(Tally::default());
         };
-        let tally = keeper.finish(&self.plan.inventory.entries)?;
+        let tally = keeper.finish(self.plan.inventory.entries.iter().chain(more))?;
         keeper.keep_listing(&self.archive, &self.plan.inventory, &self.discovered)?;
         Ok(tally)
     }

@@ -2,7 +2,8 @@
 
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
-use crate::audit::{self, Options};
+use super::reading::Reading;
+use crate::audit::Options;
 use crate::clock;
 use crate::report::json::Document;
 use crate::report::verify;
@@ -48,7 +49,15 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, CommandError> {
     let common = &args.common;
     common.set_up()?;
     let clock = common.clock()?;
-    let archive = common.open()?;
+    if args.incremental && common.no_catalog {
+        let message = "--incremental goes by the catalog: --no-catalog cannot be given with it";
+        return Err(CommandError::Usage(message.to_owned()));
+    }
+    if common.offline && !args.incremental {
+        let message = "verify reads the archive: --offline can only be given with --incremental, to hear again what \
+                       the last runs have found";
+        return Err(CommandError::Usage(message.to_owned()));
+    }
     let options = Options {
         timeline: args.timeline.map(TimelineId),
         from: args.from,
@@ -58,13 +67,15 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, CommandError> {
         ..Options::default()
     };
     let begun = Instant::now();
-    let bar = common.bar();
-    let audit = audit::audit(&archive, &options, &|progress| common::show(&bar, progress));
-    bar.finish_and_clear();
-    let mut audit = audit?;
+    let reading = if args.incremental {
+        Reading::open(common, &options)?
+    } else {
+        Reading::with(common, &options, None)?
+    };
+    let mut audit = reading.audit(common, &options)?;
+    let archive = reading.archive;
     baseline::acknowledge(&mut audit, &super::ack::baseline(args.baseline.as_deref(), &archive)?);
     let took = begun.elapsed();
-    let _ = args.incremental;
     match common.format {
         Format::Text => {
             common::answer(&verify::render(&audit, archive.location(), took, &clock, common.palette()))?;
