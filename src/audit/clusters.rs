@@ -1,8 +1,9 @@
 //! Several clusters in one place: told apart, and told what that means.
 
-use super::Survey;
+use super::{Survey, wounds};
 use crate::chain::chains::{ClusterId, FileRecord};
 use crate::finding::{Code, Finding};
+use crate::wal::fault::Fault;
 use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::{Lsn, SegmentNumber};
 
@@ -17,31 +18,39 @@ pub(super) fn impostors(survey: &Survey, newest: Option<ClusterId>) -> Vec<Clust
     others.filter(|id| stands_in_chain(survey, newest, **id)).copied().collect()
 }
 
-/// Whether `id` is one file of the newest cluster's version that stands where that cluster has none, next to one
-/// that it has. An upgrade changes the version together with the identifier.
+/// Whether `id` is one file that stands where the newest cluster has none: next to one that it has, if it is of the
+/// same version, else between two. An upgrade changes the version together with the identifier, and goes on behind
+/// all that was before.
 fn stands_in_chain(survey: &Survey, newest: Option<ClusterId>, id: ClusterId) -> bool {
     let files: Vec<&FileRecord> = files_of(survey, id).collect();
     let versions = |id| survey.chains.clusters.get(&id).map(|cluster| &cluster.versions);
     let same_version = newest.and_then(versions).zip(versions(id)).is_some_and(|(ours, its)| ours == its);
-    files.len() == 1 && same_version && files.iter().all(|file| fills_hole(survey, newest, file))
+    let fits = |file: &&FileRecord| match fills_hole(survey, newest, file) {
+        (true, true) => true,
+        (before, after) => same_version && (before || after),
+    };
+    files.len() == 1 && files.iter().all(fits)
 }
 
 fn files_of(survey: &Survey, id: ClusterId) -> impl Iterator<Item = &FileRecord> {
     survey.chains.files.iter().filter(move |file| file.cluster == Some(id))
 }
 
-/// Whether the newest cluster lacks exactly this file.
-fn fills_hole(survey: &Survey, newest: Option<ClusterId>, file: &FileRecord) -> bool {
-    let Some(newest) = newest else { return false };
-    let Some(number) = file.name.number(newest.segment_size) else { return false };
-    let Some(cluster) = survey.chains.clusters.get(&newest) else { return false };
+/// Where the newest cluster lacks exactly this file: whether it has the segment before, and the one behind.
+fn fills_hole(survey: &Survey, newest: Option<ClusterId>, file: &FileRecord) -> (bool, bool) {
+    const ELSEWHERE: (bool, bool) = (false, false);
+    let Some(newest) = newest else { return ELSEWHERE };
+    let Some(number) = file.name.number(newest.segment_size) else { return ELSEWHERE };
+    let Some(cluster) = survey.chains.clusters.get(&newest) else { return ELSEWHERE };
+    let own = cluster.chains.get(&file.name.timeline);
+    if own.is_some_and(|chain| chain.present.contains(&number)) {
+        return ELSEWHERE;
+    }
+    // A timeline's only file follows its parent's.
     let present =
         |number: &SegmentNumber| cluster.chains.values().any(|chain| chain.present.contains(number));
-    let own = cluster.chains.get(&file.name.timeline);
-    let is_hole = own.is_none_or(|chain| !chain.present.contains(&number));
     let before = number.0.checked_sub(1).map(SegmentNumber);
-    // A timeline's only file follows its parent's.
-    is_hole && (before.is_some_and(|before| present(&before)) || present(&number.next()))
+    (before.is_some_and(|before| present(&before)), present(&number.next()))
 }
 
 /// One finding for each cluster that is not the newest.
@@ -51,7 +60,9 @@ pub(super) fn findings(survey: &Survey, newest: Option<ClusterId>, impostors: &[
     others
         .filter_map(|id| {
             if impostors.contains(id) {
-                return files_of(survey, *id).next().map(|file| wrong_identity(newest, *id, file));
+                let no_page = no_first_page(survey, *id);
+                return no_page
+                    .or_else(|| files_of(survey, *id).next().map(|file| wrong_identity(newest, *id, file)));
             }
             Some(other_cluster(survey, newest, *id))
         })
@@ -68,6 +79,10 @@ fn version_change(survey: &Survey, newest: ClusterId, impostors: &[ClusterId]) -
         others.filter(|id| versions(id).is_some_and(|major| major < after)).max_by_key(|id| versions(id))?;
     let (last, first) = (files_of(survey, *before).last()?, files_of(survey, newest).next()?);
     let major = versions(before)?;
+    let place = |file: &FileRecord| (file.name.log, file.name.segment);
+    if files_of(survey, newest).any(|file| place(file) <= place(last)) {
+        return None;
+    }
     Some(
         Finding::new(
             Code::VersionChange,
@@ -78,6 +93,14 @@ fn version_change(survey: &Survey, newest: ClusterId, impostors: &[ClusterId]) -
         .at(first.name.start(newest.segment_size).unwrap_or(Lsn::INVALID), 0)
         .expecting(major, after),
     )
+}
+
+/// A first page that is none, as one of zeros: its identity says nothing.
+fn no_first_page(survey: &Survey, id: ClusterId) -> Option<Finding> {
+    let cluster = survey.chains.clusters.get(&id)?;
+    let range = cluster.chains.values().next()?.ranges.first()?;
+    let first = range.wounds.first().filter(|placed| placed.wound.lsn == range.start)?;
+    matches!(first.wound.fault, Fault::PageMagic { .. }).then(|| wounds::finding(first))
 }
 
 /// One segment inside a chain says that it is another cluster's (or of another size).

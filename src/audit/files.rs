@@ -1,17 +1,20 @@
 //! Findings about files as a whole: their size, their copies, what else lies around.
 
+use super::gaps::Hole;
 use super::{Plan, Survey};
+use crate::archive::Stray;
 use crate::archive::store::ObjectKind;
 use crate::chain::chains::{ClusterId, FileRecord, FileState};
 use crate::finding::{Code, Finding};
 use crate::scan::FileFault;
 use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::walk::Ending;
-use crate::wal::{Lsn, WalFileName};
+use crate::wal::{Lsn, SegmentName, WalFileName};
 
 /// Everything wrong with files rather than with the WAL in them.
 pub(super) fn findings(plan: &Plan, survey: &Survey, newest: Option<ClusterId>) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = plan.inventory.strays.iter().map(stray).collect();
+    let strays = plan.inventory.strays.iter();
+    let mut findings: Vec<Finding> = strays.filter(|stray| stand_in(stray).is_none()).map(stray).collect();
     for (index, file) in survey.chains.files.iter().enumerate() {
         findings.extend(whole_file(plan, survey, file, index, newest));
         findings.extend(dirty_padding(file, newest));
@@ -24,7 +27,7 @@ pub(super) fn findings(plan: &Plan, survey: &Survey, newest: Option<ClusterId>) 
     findings
 }
 
-fn stray(stray: &crate::archive::Stray) -> Finding {
+fn stray(stray: &Stray) -> Finding {
     let path = stray.object.path.display().to_string();
     let message = match stray.object.kind {
         ObjectKind::Special(what) if stray.named_like_wal => {
@@ -34,6 +37,41 @@ fn stray(stray: &crate::archive::Stray) -> Finding {
         ObjectKind::Regular => format!("{path} is not a WAL file"),
     };
     Finding::new(Code::UnknownFile, message).in_segment(path)
+}
+
+/// The segment or history file that something which is no regular file has the name of.
+pub(super) fn stand_in(stray: &Stray) -> Option<(WalFileName, &'static str)> {
+    let ObjectKind::Special(what) = stray.object.kind else { return None };
+    let stored = stray.object.path.file_name()?.to_str().filter(|_| stray.named_like_wal)?;
+    // What follows the name is a checksum or a suffix.
+    let segment = || stored.get(..24).and_then(SegmentName::parse).map(WalFileName::Segment);
+    let name = WalFileName::parse(stored).or_else(segment)?;
+    matches!(name, WalFileName::Segment(_) | WalFileName::History(_)).then_some((name, what))
+}
+
+/// What has a segment's name, is no regular file, and stands where no segment is missing: it was not read.
+pub(super) fn unread(plan: &Plan, newest: Option<ClusterId>, holes: &[Hole]) -> Vec<Finding> {
+    let size = newest.map(|id| id.segment_size);
+    let is_missed = |name: SegmentName| {
+        let number = size.and_then(|size| name.number(size));
+        number.is_some_and(|number| holes.iter().any(|hole| hole.has(name.timeline, number)))
+    };
+    let stand_ins = plan.inventory.strays.iter().filter_map(|stray| Some((stray, stand_in(stray)?)));
+    stand_ins
+        .filter_map(|(stray, (name, what))| {
+            let WalFileName::Segment(name) = name else { return None };
+            let path = stray.object.path.display();
+            let finding = Finding::new(
+                Code::Unreadable,
+                format!("{path} is {what} where a WAL file should be; it was not read"),
+            )
+            .in_segment(name)
+            .on(name.timeline)
+            .at(size.and_then(|size| name.start(size)).unwrap_or(Lsn::INVALID), 0)
+            .expecting("a regular file", what);
+            (!is_missed(name)).then_some(finding)
+        })
+        .collect()
 }
 
 fn start_of(file: &FileRecord, newest: Option<ClusterId>) -> Lsn {
@@ -208,6 +246,14 @@ fn partial(
 
 fn differing(survey: &Survey, a: usize, b: usize) -> Option<Finding> {
     let (first, second) = (survey.chains.files.get(a)?, survey.chains.files.get(b)?);
+    if let Some(FileFault::Undecodable { detail }) = &second.fault {
+        let message = format!("{}, another copy of {}, cannot be decoded: {detail}", second.path, first.path);
+        let finding = Finding::new(Code::Unreadable, message).in_segment(first.name);
+        let at = start_of(first, None);
+        let finding = finding.on(first.name.timeline).at(at, 0).expecting("a segment", detail);
+        let impact = format!("a replay fails at {} if restore_command delivers {}", first.name, second.path);
+        return Some(Finding { impact: Some(impact), ..finding });
+    }
     Some(
         Finding::new(
             Code::DuplicateDiffers,

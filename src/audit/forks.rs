@@ -1,5 +1,6 @@
 //! Where timelines leave one another: histories held to the WAL, and the seam at the fork.
 
+use super::gaps::Hole;
 use super::timelines::ClusterView;
 use crate::chain::chains::FileRecord;
 use crate::chain::range::{CountedRun, Range};
@@ -7,21 +8,24 @@ use crate::finding::{Code, Finding};
 use crate::scan::Event;
 use crate::scan::event::What;
 use crate::scan::segment::PlacedWound;
-use crate::timeline::{History, HistoryEntry};
+use crate::timeline::HistoryEntry;
 use crate::wal::page::LONG_HEADER_BYTES;
-use crate::wal::{Lsn, SegmentName, TimelineId};
+use crate::wal::{Lsn, SegmentName, SegmentSize, TimelineId};
+use std::collections::BTreeMap;
 
-/// Bytes that may stand between a timeline's first record and the one that announces it: an overwriting record
-/// and a change of full_page_writes.
-const BEFORE_ANNOUNCEMENT_BYTES: u64 = 160;
+/// Bytes that may stand between a timeline's switch point and the record that announces it: page headers, an
+/// overwriting record and a change of full_page_writes.
+const BEFORE_ANNOUNCEMENT_BYTES: u64 = 200;
 
 /// Everything wrong with the forks of a cluster.
 pub(super) fn findings(view: &ClusterView<'_>) -> Vec<Finding> {
     let mut findings = missing_histories(view);
     for (timeline, chain) in &view.cluster.chains {
         let Some(history) = view.history(*timeline) else { continue };
+        let announced = contradiction(view, *timeline);
+        findings.extend(announced.map(|announced| wrong_history(view, *timeline, announced)));
+        findings.extend(disagreement(view, *timeline).map(|d| d.finding(*timeline)));
         let (Some(parent), Some(first)) = (history.parent(), chain.ranges.first()) else { continue };
-        findings.extend(contradiction(view, &history, parent, first));
         let at_fork =
             first.start.segment(view.id.segment_size) == parent.switch.segment(view.id.segment_size);
         if at_fork {
@@ -52,36 +56,110 @@ fn missing_histories(view: &ClusterView<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The record that announces the timeline must stand where the history says that it begins.
-fn contradiction(
-    view: &ClusterView<'_>,
-    history: &History,
-    parent: &HistoryEntry,
-    first: &Range,
-) -> Option<Finding> {
-    let timeline = history.timeline;
-    let own = first.runs.iter().find(|counted| counted.run.owner == timeline);
-    let announced = first.events.iter().find(|event| announces(event, timeline))?;
-    let own_first = own.filter(|counted| counted.run.continues).map(|counted| counted.run.first);
-    let fits = announced.lsn >= parent.switch
-        && own_first.is_none_or(|lsn| announced.lsn.bytes_since(lsn) <= BEFORE_ANNOUNCEMENT_BYTES);
-    if fits {
+/// Timelines that begin elsewhere than their histories say: where they do begin.
+pub(super) struct Contradicted {
+    begins: BTreeMap<TimelineId, Lsn>,
+    segment_size: SegmentSize,
+}
+
+impl Contradicted {
+    /// Whether a finding only follows from a wrong history.
+    pub(super) fn explains(&self, finding: &Finding) -> bool {
+        let by_owner = matches!(finding.code, Code::PageTimeline | Code::TimelineDiverges);
+        by_owner && finding.timeline.is_some_and(|timeline| self.begins.contains_key(&timeline))
+    }
+
+    /// Whether segments are only missed because of a wrong history: the timeline never wrote them.
+    pub(super) fn explains_hole(&self, hole: &Hole) -> bool {
+        let begin = self.begins.get(&hole.timeline);
+        begin.is_some_and(|begin| hole.last() < begin.segment(self.segment_size))
+    }
+}
+
+/// Which timelines contradict their histories.
+pub(super) fn contradicted(view: &ClusterView<'_>) -> Contradicted {
+    let timelines = view.cluster.chains.keys();
+    let begins = timelines.filter_map(|timeline| Some((*timeline, contradiction(view, *timeline)?)));
+    Contradicted { begins: begins.collect(), segment_size: view.id.segment_size }
+}
+
+/// The record that announces a timeline must stand where its history says that it begins. Gives the place where it
+/// stands if it does not.
+fn contradiction(view: &ClusterView<'_>, timeline: TimelineId) -> Option<Lsn> {
+    if !view.is_newest || !view.plan.history_files.contains(&timeline) {
         return None;
     }
-    let size = view.id.segment_size;
-    Some(
-        Finding::new(
-            Code::TimelineHistoryInvalid,
-            format!(
-                "{:08X}.history says that timeline {timeline} left timeline {} at {}, but its WAL begins at {}",
-                timeline.0, parent.parent, parent.switch, announced.lsn
-            ),
-        )
-        .in_segment(format!("{:08X}.history", timeline.0))
-        .on(timeline)
-        .at(announced.lsn, announced.lsn.offset_in_segment(size))
-        .expecting(announced.lsn, parent.switch),
+    let history = view.history(timeline)?;
+    let first = view.cluster.chains.get(&timeline)?.ranges.first()?;
+    let announced = first.events.iter().find(|event| announces(event, timeline))?.lsn;
+    // An empty history is one without parents.
+    let switch = history.parent().map_or(Lsn::INVALID, |parent| parent.switch);
+    let fits = announced >= switch && announced.bytes_since(switch) <= BEFORE_ANNOUNCEMENT_BYTES;
+    (!fits).then_some(announced)
+}
+
+/// A history that says something else of an ancestor than the ancestor's own.
+pub(super) struct Disagreement {
+    ancestor: TimelineId,
+    says: Option<HistoryEntry>,
+    own: Option<HistoryEntry>,
+}
+
+/// Whether the history of `timeline` says something else of its nearest ancestor that has one than that one's own
+/// history, which the WAL does not contradict. The server writes a timeline's history as a copy of its parent's
+/// with one line more (`writeTimeLineHistory` in `src/backend/access/transam/timeline.c`, 9.5 to 19).
+pub(super) fn disagreement(view: &ClusterView<'_>, timeline: TimelineId) -> Option<Disagreement> {
+    if !view.is_newest || contradiction(view, timeline).is_some() {
+        return None;
+    }
+    let entries = view.plan.histories.get(&timeline)?.entries.as_slice();
+    let known = |(index, entry): (usize, &HistoryEntry)| {
+        let own = view.plan.histories.get(&entry.parent)?;
+        Some((entry.parent, entries.get(..index)?, own.entries.as_slice()))
+    };
+    let (ancestor, says, own) = entries.iter().enumerate().rev().find_map(known)?;
+    let place = |entry: &HistoryEntry| (entry.parent, entry.switch);
+    if says.iter().map(place).eq(own.iter().map(place)) || contradiction(view, ancestor).is_some() {
+        return None;
+    }
+    Some(Disagreement { ancestor, says: says.last().cloned(), own: own.last().cloned() })
+}
+
+impl Disagreement {
+    fn finding(&self, timeline: TimelineId) -> Finding {
+        let (file, other) =
+            (format!("{:08X}.history", timeline.0), format!("{:08X}.history", self.ancestor.0));
+        let shown = |entry: &Option<HistoryEntry>| match entry {
+            Some(entry) => format!("left timeline {} at {}", entry.parent, entry.switch),
+            None => "has no parent".to_owned(),
+        };
+        let (says, own) = (shown(&self.says), shown(&self.own));
+        let message = if says == own {
+            format!("{file} and {other} give timeline {} different ancestors", self.ancestor)
+        } else {
+            format!("{file} says that timeline {} {says}, and {other} that it {own}", self.ancestor)
+        };
+        Finding::new(Code::TimelineHistoryInvalid, message).in_segment(file).on(timeline).expecting(own, says)
+    }
+}
+
+fn wrong_history(view: &ClusterView<'_>, timeline: TimelineId, announced: Lsn) -> Finding {
+    let file = format!("{:08X}.history", timeline.0);
+    let history = view.history(timeline);
+    let parent = history.as_ref().and_then(|history| history.parent());
+    let says = parent.map_or_else(
+        || format!("timeline {timeline} has no parent"),
+        |parent| format!("timeline {timeline} left timeline {} at {}", parent.parent, parent.switch),
+    );
+    let found = parent.map_or_else(|| "no parent".to_owned(), |parent| parent.switch.to_string());
+    Finding::new(
+        Code::TimelineHistoryInvalid,
+        format!("{file} says that {says}, but its WAL begins at {announced}"),
     )
+    .in_segment(file)
+    .on(timeline)
+    .at(announced, announced.offset_in_segment(view.id.segment_size))
+    .expecting(announced, found)
 }
 
 /// Whether the event is the record with which `timeline` begins.

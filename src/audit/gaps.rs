@@ -5,6 +5,7 @@
 //! first file on a path was cleaned up or never archived: that is where the archive begins, not a gap.
 
 use super::timelines::ClusterView;
+use super::{files, forks};
 use crate::finding::{Code, Finding};
 use crate::wal::{SegmentName, SegmentNumber, TimelineId, WalFileName};
 use std::collections::BTreeSet;
@@ -24,6 +25,11 @@ impl Hole {
     /// The last of them.
     pub(super) const fn last(&self) -> SegmentNumber {
         SegmentNumber(self.first.0 + self.count - 1)
+    }
+
+    /// Whether segment `number` of `timeline` is one of them.
+    pub(super) fn has(&self, timeline: TimelineId, number: SegmentNumber) -> bool {
+        self.timeline == timeline && (self.first..=self.last()).contains(&number)
     }
 }
 
@@ -58,7 +64,8 @@ fn legs(view: &ClusterView<'_>, timeline: TimelineId) -> Vec<Leg> {
     else {
         return Vec::new();
     };
-    let Some(history) = view.history(timeline) else {
+    let history = view.history(timeline).filter(|_| forks::disagreement(view, timeline).is_none());
+    let Some(history) = history else {
         return vec![Leg { timeline, first: SegmentNumber(0), last }];
     };
     let mut legs = Vec::new();
@@ -111,7 +118,13 @@ fn finding(view: &ClusterView<'_>, hole: &Hole) -> Finding {
         format!("{} segments are missing: {first} to {last}", hole.count)
     };
     let mut found = "no such file".to_owned();
-    if let Some(other) = stand_in(view, hole) {
+    if let Some((name, what)) = of_another_kind(view, hole) {
+        found = if hole.count == 1 { what.to_owned() } else { format!("{name} is {what}") };
+        message = format!(
+            "{message}; {} is {what}, which was not read",
+            if hole.count == 1 { "what has its name".to_owned() } else { name.to_string() }
+        );
+    } else if let Some(other) = stand_in(view, hole) {
         found = format!("only {other}");
         message = format!("{message}; {other} does not replace it");
     }
@@ -121,6 +134,17 @@ fn finding(view: &ClusterView<'_>, hole: &Hole) -> Finding {
         .on(hole.timeline)
         .at(hole.first.start(size), 0)
         .expecting(expected, found)
+}
+
+/// Something with the name of a missing segment that is no regular file.
+fn of_another_kind(view: &ClusterView<'_>, hole: &Hole) -> Option<(SegmentName, &'static str)> {
+    let stand_ins = view.plan.inventory.strays.iter().filter_map(files::stand_in);
+    let mut segments = stand_ins.filter_map(|(name, what)| match name {
+        WalFileName::Segment(name) => Some((name, what)),
+        _ => None,
+    });
+    let size = view.id.segment_size;
+    segments.find(|(name, _)| name.number(size).is_some_and(|number| hole.has(name.timeline, number)))
 }
 
 /// A file that might be taken for the missing one: a server would read it, or a person would point at it.

@@ -104,6 +104,8 @@ pub struct Audit {
     pub others: Vec<OtherCluster>,
     /// What is wrong or worth knowing: worst first, then by place.
     pub findings: Vec<Finding>,
+    /// Only a part of the archive was asked for, and nothing is said of the rest.
+    pub of_part: bool,
 }
 
 /// A cluster that is not the newest.
@@ -206,30 +208,34 @@ pub fn audit_planned(
 /// Reads the verdict off the joined facts.
 pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
     let newest = survey.chains.newest();
-    let mut findings = plan.findings.clone();
+    let mut findings = Vec::new();
     let mut missing = 0;
     let mut timelines = Vec::new();
     let mut others = Vec::new();
     let impostors = clusters::impostors(survey, newest);
-    let mut of_files = clusters::findings(survey, newest, &impostors);
+    let mut of_files = plan.findings.clone();
+    of_files.extend(clusters::findings(survey, newest, &impostors));
     of_files.extend(files::findings(plan, survey, newest));
     for (id, cluster) in &survey.chains.clusters {
         let is_newest = Some(*id) == newest;
         if impostors.contains(id) {
             continue;
         }
-        let view =
-            timelines::ClusterView { id: *id, cluster, plan, survey, is_newest, impostors: &impostors };
-        let holes = gaps::holes(&view);
+        let view = timelines::ClusterView { id: *id, cluster, plan, survey, is_newest };
+        let contradicted = forks::contradicted(&view);
+        let mut holes = gaps::holes(&view);
+        holes.retain(|hole| !contradicted.explains_hole(hole));
         missing += holes.iter().map(|hole| hole.count).sum::<u64>();
         let stretches = stretch::stretches(&view);
         let mut of_cluster: Vec<Finding> = wounds::findings(&view);
         if is_newest {
+            of_files.extend(files::unread(plan, newest, &holes));
             of_cluster.append(&mut of_files);
         }
         of_cluster.extend(gaps::findings(&view, &holes));
         of_cluster.extend(forks::findings(&view));
         of_cluster.extend(tail::findings(&view, &stretches));
+        of_cluster.retain(|finding| !contradicted.explains(finding));
         impact::say(&mut of_cluster, &stretches, &options.clock);
         findings.append(&mut of_cluster);
         let reports = timelines::reports(&view, &stretches);
@@ -244,6 +250,9 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
                 timelines: reports,
             });
         }
+    }
+    if newest.is_none() {
+        findings.extend(files::unread(plan, newest, &[]));
     }
     findings.append(&mut of_files);
     findings.extend(tail::staleness(survey, options));
@@ -263,6 +272,7 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
         timelines,
         others,
         findings,
+        of_part: options.timeline.is_some() || options.from.is_some() || options.to.is_some(),
     }
 }
 
@@ -300,7 +310,8 @@ fn count(
     for file in &survey.chains.files {
         let foreign = file.cluster.is_some_and(|id| Some(id) != newest && !impostors.contains(&id));
         counts.foreign += u64::from(foreign);
-        let damaged = file.state == FileState::Damaged || blamed.contains(file.name.to_string().as_str());
+        let damaged =
+            file.state == FileState::Damaged || (!foreign && blamed.contains(file.name.to_string().as_str()));
         if damaged {
             counts.damaged += 1;
         } else if file.state != FileState::Recycled {

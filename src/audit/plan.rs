@@ -1,7 +1,7 @@
 //! What there is to read, and what the histories say of it.
 
 use super::{AuditError, Options};
-use crate::archive::{Archive, Entry, Inventory, ReadError};
+use crate::archive::{Archive, Entry, Inventory, ReadError, Stray};
 use crate::finding::{Code, Finding};
 use crate::timeline::{History, HistoryError};
 use crate::wal::{Lsn, Owners, SegmentName, TimelineId, WalFileName};
@@ -68,6 +68,16 @@ impl Plan {
                 ),
             }
         }
+        for (timeline, what) in self.inventory.strays.iter().filter_map(history_stand_in) {
+            self.history_files.insert(timeline);
+            let file = WalFileName::History(timeline);
+            self.findings.push(
+                Finding::new(Code::TimelineHistoryInvalid, format!("{file} is {what}; it was not read"))
+                    .in_segment(file)
+                    .on(timeline)
+                    .expecting("a regular file", what),
+            );
+        }
         Ok(())
     }
 
@@ -113,6 +123,14 @@ fn owners(history: &History) -> Owners {
         }
     }
     Owners::new(stretches).unwrap_or_else(|| Owners::unknown(history.timeline))
+}
+
+/// Something with the name of a history file that is no regular file.
+fn history_stand_in(stray: &Stray) -> Option<(TimelineId, &'static str)> {
+    match super::files::stand_in(stray)? {
+        (WalFileName::History(timeline), what) => Some((timeline, what)),
+        _ => None,
+    }
 }
 
 fn describe(error: &HistoryError) -> String {

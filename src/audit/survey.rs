@@ -54,8 +54,8 @@ pub fn survey_with(
     let files_total = plan.entries.len() as u64;
     let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let mut survey = Survey::default();
-    for (index, batch) in plan.entries.chunks(FILES_IN_FLIGHT).enumerate() {
-        let first = index * FILES_IN_FLIGHT;
+    let mut first = 0;
+    while let Some(batch) = next_batch(&plan.entries, first) {
         let wanted = |(offset, entry): (usize, &Entry)| {
             store.is_none_or(|store| {
                 !store.knows(entry, &expectation(plan, first + offset, entry, &outlooks, options))
@@ -68,7 +68,7 @@ pub fn survey_with(
                 .filter(|(offset, entry)| wanted((*offset, entry)))
                 .map(|(_, entry)| entry),
         );
-        let scanned = batch
+        let mut scanned = batch
             .par_iter()
             .enumerate()
             .map(|(offset, entry)| {
@@ -82,6 +82,8 @@ pub fn survey_with(
                 Ok(facts)
             })
             .collect::<Result<Vec<_>, AuditError>>()?;
+        first += batch.len();
+        put_better_copies_first(&mut scanned, |facts| facts);
         for facts in scanned {
             survey.bytes += facts.bytes;
             let Some(outlook) = outlooks.get(&facts.name.timeline) else { continue };
@@ -114,12 +116,31 @@ fn outlooks(plan: &Plan) -> BTreeMap<TimelineId, Outlook> {
 pub fn join<'a>(plan: &Plan, facts: impl IntoIterator<Item = &'a SegmentFacts>) -> Survey {
     let outlooks = outlooks(plan);
     let mut survey = Survey::default();
+    let mut facts: Vec<&SegmentFacts> = facts.into_iter().collect();
+    put_better_copies_first(&mut facts, |facts| facts);
     for facts in facts {
         survey.bytes += facts.bytes;
         let Some(outlook) = outlooks.get(&facts.name.timeline) else { continue };
         survey.chains.push(facts.clone(), &outlook.owners, &outlook.forks);
     }
     survey
+}
+
+/// The next files to be scanned together, from the `first` on. Copies of one segment are not parted.
+fn next_batch(entries: &[Entry], first: usize) -> Option<&[Entry]> {
+    let rest = entries.get(first..).filter(|rest| !rest.is_empty())?;
+    let full = rest.get(..FILES_IN_FLIGHT.min(rest.len()))?;
+    let last = full.last()?.name;
+    let more = rest.iter().skip(full.len()).take_while(|entry| entry.name == last).count();
+    rest.get(..full.len() + more)
+}
+
+/// Of several copies of a segment the least damaged comes first: it is the one that counts.
+fn put_better_copies_first<T>(files: &mut [T], facts: impl Fn(&T) -> &SegmentFacts) {
+    let same = |a: &T, b: &T| (facts(a).name, facts(a).partial) == (facts(b).name, facts(b).partial);
+    for copies in files.chunk_by_mut(same) {
+        copies.sort_by_key(|file| (facts(file).fault.is_some(), facts(file).walked.wounds.len()));
+    }
 }
 
 fn timeline_of(name: WalFileName) -> Option<TimelineId> {

@@ -21,8 +21,6 @@ pub struct ClusterView<'a> {
     pub survey: &'a Survey,
     /// It is the cluster that the histories belong to.
     pub is_newest: bool,
-    /// Clusters that are but one file with a wrong header.
-    pub impostors: &'a [ClusterId],
 }
 
 impl ClusterView<'_> {
@@ -47,14 +45,14 @@ impl ClusterView<'_> {
     }
 
     /// Segments of `timeline` whose file stands there but is no part of the chain, which is a finding of its own:
-    /// it is empty, or no WAL, or says that it is another cluster's.
+    /// it is empty, or no WAL, or another cluster's.
     pub fn unusable(&self, timeline: TimelineId) -> BTreeSet<SegmentNumber> {
         let is_unusable = |(index, file): &(usize, &FileRecord)| match file.cluster {
             _ if file.name.timeline != timeline => false,
             _ if file.state == FileState::Recycled => {
                 !files::is_kept_for_later(self.plan, self.survey, *index)
             }
-            Some(cluster) => self.impostors.contains(&cluster),
+            Some(cluster) => cluster != self.id,
             None => self.is_newest,
         };
         let files = self.survey.chains.files.iter().enumerate().filter(is_unusable);

@@ -37,7 +37,7 @@ pub(super) fn findings(view: &ClusterView<'_>) -> Vec<Finding> {
 }
 
 /// One wound as a finding, in the server's words.
-fn finding(placed: &PlacedWound) -> Finding {
+pub(super) fn finding(placed: &PlacedWound) -> Finding {
     let wound = &placed.wound;
     let fault = wound.fault;
     let code = Code::from(fault);

@@ -4,12 +4,12 @@
 //! finishes the record that crosses the seam and checks it whole, and is associative: any grouping of
 //! neighbours gives the same range.
 
-use crate::scan::SegmentFacts;
 use crate::scan::activity::{Activities, Gatherer};
 use crate::scan::catalog_rows::{self, Sighting};
 use crate::scan::event::Event;
 use crate::scan::segment::PlacedWound;
 use crate::scan::stats::Transactions;
+use crate::scan::{FileFault, SegmentFacts};
 use crate::wal::fault::Fault;
 use crate::wal::record::{RecordHeader, check_body};
 use crate::wal::walk::{
@@ -98,6 +98,7 @@ impl Range {
         let identity = facts.identity?;
         let end = facts.end();
         let walked = facts.walked;
+        let ends_unbroken = walked.ends_unbroken && !has_wrong_size(facts.fault.as_ref());
         let place = |wound| PlacedWound { segment: facts.name, wound };
         let runs = walked.runs.iter().zip(facts.transactions);
         Some(Self {
@@ -111,7 +112,7 @@ impl Range {
             runs: runs.map(|(run, transactions)| CountedRun { run: *run, transactions }).collect(),
             tail: walked.tail,
             ending: walked.ending,
-            ends_unbroken: walked.ends_unbroken,
+            ends_unbroken,
             wounds: walked.wounds.into_iter().map(place).collect(),
             overwrites: walked.overwrites,
             events: facts.events,
@@ -139,7 +140,7 @@ impl Range {
                 .collect(),
             tail: walked.tail.clone(),
             ending: walked.ending,
-            ends_unbroken: walked.ends_unbroken,
+            ends_unbroken: walked.ends_unbroken && !has_wrong_size(facts.fault.as_ref()),
             wounds: Vec::new(),
             overwrites: walked.overwrites.clone(),
             events: Vec::new(),
@@ -451,6 +452,13 @@ impl Range {
             }
         }
     }
+}
+
+/// The server refuses a file of a wrong size whole: nothing goes on from it.
+///
+/// PostgreSQL: `src/backend/access/transam/xlogarchive.c` (`RestoreArchivedFile`), 9.5 to 19.
+const fn has_wrong_size(fault: Option<&FileFault>) -> bool {
+    matches!(fault, Some(FileFault::Truncated { .. } | FileFault::TooLong { .. }))
 }
 
 impl Tail {

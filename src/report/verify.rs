@@ -149,8 +149,18 @@ fn verdict(audit: &Audit, location: &str, palette: Palette) -> String {
     let location = super::printable(location);
     let count = |severity| audit.findings.iter().filter(|f| f.severity == severity).count() as u64;
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let of_accepted = |f: &&Finding| f.acknowledged && f.code.severity() == Severity::Error;
+    let accepted = audit.findings.iter().filter(of_accepted).count() as u64;
     let mut line = if errors > 0 {
         format!("{}  {location}: {}", palette.bad("DAMAGED"), counted(errors, "error"))
+    } else if accepted > 0 {
+        let known = format!(
+            "{} that somebody accepted",
+            if accepted == 1 { "a loss".to_owned() } else { format!("{} losses", text::number(accepted)) }
+        );
+        format!("{}  {location}: nothing is wrong beyond {}", palette.good("OK"), palette.caution(&known))
+    } else if audit.of_part {
+        format!("{}  {location}: every segment that was asked for is there and whole", palette.good("OK"))
     } else {
         format!("{}  {location}: every segment is there and whole", palette.good("OK"))
     };

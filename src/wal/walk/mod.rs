@@ -31,6 +31,7 @@ pub use facts::{
 pub use gathered::{CRC_START, check_gathered};
 
 use super::crc::Crc32c;
+use super::fault::Fault;
 use super::lsn::{Lsn, TimelineId};
 use super::page::{LONG_HEADER_BYTES, PageHeader, SHORT_HEADER_BYTES};
 
@@ -207,11 +208,16 @@ impl<S: Sink> Walk<S> {
             }
             self.wal_after_all();
         }
-        if let Err(fault) = checked {
-            self.bad_page(fault, &header, page, at, before);
-            return;
+        match checked {
+            Ok(()) => self.last_page_timeline = header.timeline(),
+            Err(fault @ Fault::PageTimeline { .. }) if self.state != State::Lost => {
+                self.page_of_wrong_timeline(fault, at);
+            }
+            Err(fault) => {
+                self.bad_page(fault, &header, page, at, before);
+                return;
+            }
         }
-        self.last_page_timeline = header.timeline();
         if header.padding() != 0 {
             self.dirty_padding(self.offset(at) + 20, 4);
         }

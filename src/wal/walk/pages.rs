@@ -34,11 +34,20 @@ impl<S: Sink> Walk<S> {
         if header.address() != at {
             return Err(Fault::PageAddress { expected: at, found: header.address() });
         }
-        self.check_timeline(header.timeline(), at)?;
         if continues != (header.remaining() > 0) {
             return Err(Fault::PageRemaining { flags: info, found: header.remaining() });
         }
-        Ok(())
+        self.check_timeline(header.timeline(), at)
+    }
+
+    /// A page whose timeline alone is wrong is read all the same: its records tell whether it is the page or the
+    /// history that errs. Pages that err alike are one wound.
+    #[cold]
+    pub(super) fn page_of_wrong_timeline(&mut self, fault: Fault, at: Lsn) {
+        if !self.suspect && self.out.wounds.last().is_none_or(|last| last.fault != fault) {
+            self.wound(fault, at, at);
+        }
+        self.unbroken = false;
     }
 
     pub(super) fn check_long_header(&self, page: &[u8]) -> Result<(), Fault> {
