@@ -27,6 +27,7 @@ pub mod backup;
 pub mod random;
 pub mod recorded;
 pub mod recovery;
+pub mod replica;
 #[cfg(feature = "object-store")]
 pub mod s3;
 pub mod server;
@@ -34,6 +35,7 @@ pub mod specimen;
 pub mod tools;
 pub mod wal_map;
 pub mod workload;
+pub mod wounds;
 
 pub use backup::Backup;
 pub use recovery::{Recovered, Recovery};
