@@ -10,7 +10,7 @@ use std::process::Command;
 use support::recorded::Recording;
 use support::tools;
 use walproof::archive::{Archive, LayoutChoice};
-use walproof::audit::{Options, plan};
+use walproof::audit::{Options, audit, plan};
 use walproof::clock::Clock;
 use walproof::dump::{Filter, Line, dump};
 use walproof::wal::{Lsn, TimelineId};
@@ -102,6 +102,37 @@ fn every_line_is_pg_waldumps() {
         assert!(lines.len() > 1000, "{major}: only {} records", lines.len());
         for manager in ["Transaction", "XLOG", "Storage", "Heap"] {
             assert!(lines.iter().any(|line| line.rmgr == manager), "{major}: no {manager}");
+        }
+    }
+}
+
+/// Of each record that pg_waldump shows, once for each timeline that owns it, `verify` counts one.
+#[test]
+fn verify_counts_the_records_that_pg_waldump_shows() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/demo");
+    let recorded = tools::WITH_TOOLS.map(|major| (major, Recording::of(&major.to_string()).archive()));
+    for (major, folder) in recorded.into_iter().chain([(17, demo)]) {
+        let archive = Archive::open(folder.to_str().unwrap(), LayoutChoice::Auto).unwrap();
+        let audit = audit(&archive, &Options::default(), &|_| {}).unwrap();
+        assert_eq!(audit.versions.iter().map(ToString::to_string).collect::<Vec<_>>(), [major.to_string()]);
+        let plan = plan(&archive, &Options::default()).unwrap();
+        let owned = |(timeline, lsn): &(u32, Lsn)| {
+            let owner = plan.history(TimelineId(*timeline)).unwrap().owner(*lsn);
+            (owner, *lsn)
+        };
+        let theirs: std::collections::BTreeSet<_> = expected(major, &folder).keys().map(owned).collect();
+        assert_eq!(audit.records, theirs.len() as u64, "{}", folder.display());
+        let of_timelines: u64 = audit.timelines.iter().map(|timeline| timeline.records).sum();
+        assert_eq!(of_timelines, audit.records);
+        for timeline in &audit.timelines {
+            let theirs = theirs.iter().filter(|(owner, _)| *owner == timeline.timeline).count();
+            assert_eq!(
+                timeline.records,
+                theirs as u64,
+                "{} timeline {}",
+                folder.display(),
+                timeline.timeline
+            );
         }
     }
 }
