@@ -5,7 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders that are not ours to judge: build output, version control, recorded bytes.
-const SKIPPED: [&str; 5] = [".git", "target", "corpus", "fuzz/corpus", "fuzz/target"];
+const SKIPPED: [&str; 8] = [
+    ".git",
+    "target",
+    "corpus",
+    "fuzz/artifacts",
+    "fuzz/corpus",
+    "fuzz/regressions",
+    "fuzz/seeds",
+    "fuzz/target",
+];
 
 /// What no text file may contain, in two halves so that this list does not find itself.
 const BANNED: [(&str, &str, &str); 11] = [
