@@ -23,7 +23,6 @@ const SCHEMA: &str = "
         inode INTEGER,
         etag TEXT,
         rests_on BLOB NOT NULL,
-        timeline INTEGER NOT NULL,
         start_lsn INTEGER NOT NULL,
         end_lsn INTEGER NOT NULL,
         system_id INTEGER,
@@ -31,10 +30,7 @@ const SCHEMA: &str = "
         magic INTEGER,
         commits INTEGER NOT NULL,
         aborts INTEGER NOT NULL,
-        min_time INTEGER,
-        max_time INTEGER,
-        min_xid INTEGER,
-        max_xid INTEGER,
+        zone BLOB NOT NULL,
         gone INTEGER NOT NULL DEFAULT 0,
         crc INTEGER NOT NULL
     );
@@ -48,6 +44,7 @@ const SCHEMA: &str = "
         activity BLOB NOT NULL,
         names BLOB NOT NULL
     );
+    CREATE TABLE zone (id INTEGER PRIMARY KEY, body BLOB NOT NULL, crc INTEGER NOT NULL);
 ";
 
 /// The catalog could not be used.
@@ -259,7 +256,7 @@ impl Catalog {
     }
 
     fn clear(&mut self) -> rusqlite::Result<()> {
-        let clear = "DELETE FROM block; DELETE FROM file; DELETE FROM document;";
+        let clear = "DELETE FROM zone; DELETE FROM block; DELETE FROM file; DELETE FROM document;";
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(clear)?;
         transaction.commit()

@@ -6,7 +6,7 @@ use super::pack::{Pack, put_number};
 use super::rows::{FileRow, put};
 use crate::archive::{Archive, Entry, Identity, Inventory, StoreError};
 use crate::backup::Discovered;
-use crate::scan::event::What;
+use crate::scan::zone::FileZone;
 use crate::scan::{Detail, Expectation, FactStore, SegmentFacts};
 use crate::wal::Lsn;
 use rusqlite::params;
@@ -46,8 +46,8 @@ struct Known {
 }
 
 #[derive(Debug)]
-struct Inner {
-    catalog: Catalog,
+pub(super) struct Inner {
+    pub(super) catalog: Catalog,
     pending: Vec<(FileRow, Blocks)>,
     pending_bytes: usize,
 }
@@ -77,9 +77,20 @@ impl Keeper {
         Self::with(catalog, true)
     }
 
+    /// For answers from these rows of the catalog alone.
+    pub(super) fn of_rows(catalog: Catalog, rows: Vec<(i64, FileRow, u32)>) -> Self {
+        let known =
+            |(id, row, crc): (i64, FileRow, u32)| (row.path.clone(), Known { id, row, crc, gone: false });
+        Self::knowing(catalog, rows.into_iter().map(known).collect(), true)
+    }
+
     fn with(catalog: Catalog, offline: bool) -> Result<Self, CatalogError> {
         let known = load(&catalog)?;
-        Ok(Self {
+        Ok(Self::knowing(catalog, known, offline))
+    }
+
+    fn knowing(catalog: Catalog, known: HashMap<PathBuf, Known>, offline: bool) -> Self {
+        Self {
             inner: Mutex::new(Inner { catalog, pending: Vec::new(), pending_bytes: 0 }),
             known,
             offline,
@@ -87,7 +98,7 @@ impl Keeper {
             scanned: AtomicU64::new(0),
             reused: AtomicU64::new(0),
             bytes_scanned: AtomicU64::new(0),
-        })
+        }
     }
 
     /// Writes what is left, and which files are no longer there. `entries` are all that the archive has now.
@@ -144,12 +155,12 @@ impl Keeper {
             for known in &back {
                 mark.execute(params![known.id, false])?;
             }
-            Ok(())
+            forget_places(transaction)
         })?;
         Ok(gone.len() as u64)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         lock(&self.inner)
     }
 
@@ -268,9 +279,14 @@ impl Inner {
             for (row, blocks) in &pending {
                 put(transaction, row, blocks, false)?;
             }
-            Ok(())
+            forget_places(transaction)
         })
     }
+}
+
+/// Bounds of all files are no longer those of all files.
+fn forget_places(transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM zone", []).map(|_| ())
 }
 
 fn load(catalog: &Catalog) -> Result<HashMap<PathBuf, Known>, CatalogError> {
@@ -301,16 +317,12 @@ fn rests_on(expectation: &Expectation, start: Lsn, end: Lsn) -> Vec<u8> {
 }
 
 fn row(entry: &Entry, expectation: &Expectation, facts: &SegmentFacts) -> FileRow {
-    let ends = || facts.events.iter().filter(|event| matches!(event.what, What::End(_)));
-    let times = || ends().filter_map(|event| event.time).map(|time| time.0);
-    let xids = || ends().map(|event| event.xid.0);
     let identity = facts.identity;
     FileRow {
         path: entry.object.path.clone(),
         name: entry.name.to_string(),
         identity: entry.object.identity.clone(),
         rests_on: rests_on(expectation, facts.start, facts.end()),
-        timeline: facts.name.timeline.0,
         start: facts.start,
         end: facts.end(),
         system_id: identity.map(|identity| identity.system_id.0),
@@ -318,8 +330,7 @@ fn row(entry: &Entry, expectation: &Expectation, facts: &SegmentFacts) -> FileRo
         magic: identity.map(|identity| identity.format.magic),
         commits: facts.transactions.iter().map(|run| run.commits).sum(),
         aborts: facts.transactions.iter().map(|run| run.aborts).sum(),
-        times: times().min().zip(times().max()),
-        xids: xids().min().zip(xids().max()),
+        zone: FileZone::of(facts),
     }
 }
 

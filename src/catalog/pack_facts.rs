@@ -7,6 +7,7 @@ use crate::scan::catalog_rows::{KeptRow, Seen, Sighting};
 use crate::scan::event::{End, EndDetails, Event, What};
 use crate::scan::identify::Identity;
 use crate::scan::stats::{Times, Transactions};
+use crate::scan::zone::{FileZone, Zone};
 use crate::wal::fault::Fault;
 use crate::wal::payload::xact::DroppedStats;
 use crate::wal::payload::xlog::{CheckPoint, EndOfRecovery, ParameterChange};
@@ -42,6 +43,8 @@ pack_struct! {
     Event { lsn, end, owner, xid, time, what }
     KeptRow { committed, oid, xmin, length, columns }
     Sighting { lsn, owner, file, block, seen }
+    Zone { owner, events, ends, timed, xids, active, has_names, has_checkpoint, has_sightings }
+    FileZone { name, start, end, open, is_middle, zones }
 }
 
 pack_enum! {

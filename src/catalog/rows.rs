@@ -2,9 +2,10 @@
 
 use super::block::Blocks;
 use super::database::{Catalog, CatalogError};
-use super::pack::{Pack, Unpacker, pack_struct, to_bytes};
+use super::pack::{Pack, Unpacker, from_bytes, pack_struct, to_bytes};
 use crate::archive::Identity;
 use crate::scan::Detail;
+use crate::scan::zone::FileZone;
 use crate::wal::Lsn;
 use rusqlite::{OptionalExtension, Params, Row as SqlRow, TransactionBehavior, params};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -18,7 +19,6 @@ pub(super) struct FileRow {
     pub(super) identity: Identity,
     /// What the facts depend on besides the bytes, in the keeper's words.
     pub(super) rests_on: Vec<u8>,
-    pub(super) timeline: u32,
     pub(super) start: Lsn,
     pub(super) end: Lsn,
     pub(super) system_id: Option<u64>,
@@ -26,14 +26,12 @@ pub(super) struct FileRow {
     pub(super) magic: Option<u16>,
     pub(super) commits: u64,
     pub(super) aborts: u64,
-    pub(super) times: Option<(i64, i64)>,
-    pub(super) xids: Option<(u32, u32)>,
+    pub(super) zone: FileZone,
 }
 
 pack_struct! {
     FileRow {
-        path, name, identity, rests_on, timeline, start, end, system_id, segment_size, magic, commits, aborts, times,
-        xids,
+        path, name, identity, rests_on, start, end, system_id, segment_size, magic, commits, aborts, zone,
     }
 }
 
@@ -54,9 +52,9 @@ pub(super) fn put(
     let crc = row.crc();
     let number = |value: u64| value.cast_signed();
     let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO file (path, name, size, mtime_ns, inode, etag, rests_on, timeline, start_lsn, end_lsn, \
-         system_id, segment_size, magic, commits, aborts, min_time, max_time, min_xid, max_xid, gone, crc, id) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
+        "INSERT OR REPLACE INTO file (path, name, size, mtime_ns, inode, etag, rests_on, start_lsn, end_lsn, \
+         system_id, segment_size, magic, commits, aborts, zone, gone, crc, id) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, \
          (SELECT id FROM file WHERE path = ?1)) RETURNING id",
     )?;
     let values = params![
@@ -67,7 +65,6 @@ pub(super) fn put(
         row.identity.inode.map(number),
         row.identity.etag,
         row.rests_on,
-        row.timeline,
         number(row.start.0),
         number(row.end.0),
         row.system_id.map(number),
@@ -75,10 +72,7 @@ pub(super) fn put(
         row.magic,
         number(row.commits),
         number(row.aborts),
-        row.times.map(|times| times.0),
-        row.times.map(|times| times.1),
-        row.xids.map(|xids| xids.0),
-        row.xids.map(|xids| xids.1),
+        to_bytes(&row.zone),
         gone,
         crc,
     ];
@@ -170,6 +164,16 @@ impl Catalog {
         found.map_err(|error| self.failed(&error))
     }
 
+    /// A row and its checksum.
+    pub(super) fn row(&self, id: i64) -> Result<(FileRow, u32), CatalogError> {
+        let read = || {
+            let mut query =
+                self.connection.prepare_cached("SELECT * FROM file WHERE id = ?1 AND gone = 0")?;
+            query.query_row([id], |row| Ok((read_row(row)?, row.get("crc")?)))
+        };
+        read().map_err(|error| self.failed(&error))
+    }
+
     /// Every row with its number, checksum and whether the file is gone.
     pub(super) fn rows(&self) -> Result<Vec<(i64, FileRow, u32, bool)>, CatalogError> {
         let failed = |error| self.failed(&error);
@@ -184,8 +188,11 @@ fn read_row(row: &SqlRow<'_>) -> rusqlite::Result<FileRow> {
     let number = |name: &str| row.get::<_, i64>(name).map(i64::cast_unsigned);
     let optional = |name: &str| row.get::<_, Option<i64>>(name).map(|value| value.map(i64::cast_unsigned));
     let path: Vec<u8> = row.get("path")?;
-    let times: (Option<i64>, Option<i64>) = (row.get("min_time")?, row.get("max_time")?);
-    let xids: (Option<u32>, Option<u32>) = (row.get("min_xid")?, row.get("max_xid")?);
+    let zone: Vec<u8> = row.get("zone")?;
+    let zone = from_bytes(&zone).ok_or_else(|| {
+        let detail = "a zone that cannot be read".into();
+        rusqlite::Error::FromSqlConversionFailure(zone.len(), rusqlite::types::Type::Blob, detail)
+    })?;
     Ok(FileRow {
         path: std::ffi::OsString::from_vec(path).into(),
         name: row.get("name")?,
@@ -196,7 +203,6 @@ fn read_row(row: &SqlRow<'_>) -> rusqlite::Result<FileRow> {
             etag: row.get("etag")?,
         },
         rests_on: row.get("rests_on")?,
-        timeline: row.get("timeline")?,
         start: Lsn(number("start_lsn")?),
         end: Lsn(number("end_lsn")?),
         system_id: optional("system_id")?,
@@ -204,7 +210,6 @@ fn read_row(row: &SqlRow<'_>) -> rusqlite::Result<FileRow> {
         magic: row.get("magic")?,
         commits: number("commits")?,
         aborts: number("aborts")?,
-        times: times.0.zip(times.1),
-        xids: xids.0.zip(xids.1),
+        zone,
     })
 }

@@ -2,14 +2,17 @@
 
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
+use super::lookup::look_up;
 use super::reading::Reading;
+use crate::backup::{self, LoadError};
 use crate::clock::{self, Clock};
+use crate::find::prune::can_narrow;
 use crate::find::query::{KINDS, is_subtransaction};
 use crate::find::{Index, Order, Query};
 use crate::names::{self, Names};
-use crate::recovery::Library;
 use crate::report::find;
 use crate::report::json::Document;
+use crate::scan::catalog_rows::Sighting;
 use crate::wal::{Lsn, PgTime, TimelineId, Xid};
 use clap::{Args, ValueEnum};
 use std::collections::BTreeSet;
@@ -80,11 +83,23 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
     let mut read_as = Vec::new();
     let mut query = query(args, &clock, &mut read_as)?;
     let options = CommonArgs::options(&clock);
-    let reading = Reading::open(common, &options)?;
+    let rows = rows_of_backups(common)?;
+    let wants_names = args.table.as_deref().is_some_and(|table| !is_file(table))
+        || args.database.as_deref().is_some_and(|database| database.parse::<u32>().is_err());
+    let narrowed = if common.offline && can_narrow(&query) {
+        look_up(common, &options, &query, &rows, wants_names)?
+    } else {
+        None
+    };
+    let reading = match narrowed {
+        Some(reading) => reading,
+        None => Reading::open(common, &options)?,
+    };
     let library = reading.library(common, &options)?;
     let archive = &reading.archive;
     let index = Index::of(&library);
-    let names = names(common, &reading, &library, &index)?;
+    let events = index.happenings.iter().map(|happening| &happening.event);
+    let names = Names::of(&library, &index.sightings, events, rows);
     query.databases = args.database.as_deref().map(|wanted| databases(wanted, &names)).transpose()?;
     check_table(args.table.as_deref(), &names)?;
     let found = query.run(&index, &names);
@@ -104,22 +119,16 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
     Ok(if found.is_empty() { Status::Bad } else { Status::Good })
 }
 
-/// The names that the WAL and the backups given show.
-fn names(
-    common: &CommonArgs,
-    reading: &Reading,
-    library: &Library<'_>,
-    index: &Index,
-) -> Result<Names, CommandError> {
+/// Rows of catalogs from the data files of the backups given.
+fn rows_of_backups(common: &CommonArgs) -> Result<Vec<Sighting>, CommandError> {
     let mut rows = Vec::new();
-    if !common.backup.is_empty() {
-        for backup in reading.backups(common)? {
-            let read = names::rows_of_backup(&backup);
-            rows.extend(read.map_err(|error| CommandError::Failed(error.to_string()))?);
+    for path in &common.backup {
+        let failed = |error: LoadError| CommandError::Failed(error.to_string());
+        for backup in backup::load(path).map_err(failed)? {
+            rows.extend(names::rows_of_backup(&backup).map_err(failed)?);
         }
     }
-    let events = index.happenings.iter().map(|happening| &happening.event);
-    Ok(Names::of(library, &index.sightings, events, rows))
+    Ok(rows)
 }
 
 /// The OIDs that `wanted` means.
@@ -137,11 +146,15 @@ fn databases(wanted: &str, names: &Names) -> Result<BTreeSet<u32>, CommandError>
     Ok(oids)
 }
 
+/// Whether this is the number or the path of a relation's file.
+fn is_file(table: &str) -> bool {
+    table.rsplit('/').next().is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
 /// A table that nothing is known of is not a table that nothing happened to.
 fn check_table(table: Option<&str>, names: &Names) -> Result<(), CommandError> {
     let Some(table) = table else { return Ok(()) };
-    let is_file = table.rsplit('/').next().is_some_and(|number| number.parse::<u32>().is_ok());
-    if is_file || names.has_relation(table) {
+    if is_file(table) || names.has_relation(table) {
         return Ok(());
     }
     Err(CommandError::Failed(format!(

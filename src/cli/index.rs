@@ -73,7 +73,9 @@ fn conclude(
     } else {
         // An index that lacks something is no index.
         reading.backups(common)?;
-        reading.remember()?
+        let tally = reading.remember()?;
+        reading.keep_places(options)?;
+        tally
     };
     let audit = audit::judge(&reading.plan, &survey, options);
     let location = reading.archive.location().to_owned();

@@ -7,6 +7,7 @@ mod dump;
 mod find;
 mod getopt;
 mod index;
+mod lookup;
 pub mod pg_archivecleanup;
 mod pg_log;
 mod reading;

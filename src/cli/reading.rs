@@ -4,9 +4,13 @@ use super::common::{self, CommandError, CommonArgs};
 use crate::archive::{Archive, Entry};
 use crate::audit::{self, Audit, AuditError, Options, Plan, Survey};
 use crate::backup::{self, BaseBackup, Discovered};
-use crate::catalog::{Catalog, CatalogError, Keeper, Tally, default_place};
+use crate::catalog::{Catalog, CatalogError, Keeper, Place, Tally, default_place};
+use crate::find::prune::{Selection, widen_across, with_successors};
 use crate::recovery::Library;
 use crate::scan::FactStore;
+use crate::scan::zone::FileZone;
+use crate::wal::{SegmentName, WalFileName};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What a command reads from.
@@ -68,6 +72,50 @@ impl Reading {
         let plan = audit::plan_of(&archive, kept.inventory, options)?;
         let keeper = Some(Keeper::offline(catalog)?);
         Ok(Self { archive, plan, discovered: kept.discovered, keeper, offline: true })
+    }
+
+    /// The same with nothing but the segments `chosen`.
+    pub(super) fn offline_in(
+        location: &str,
+        catalog: Catalog,
+        chosen: &[&Place],
+        options: &Options,
+    ) -> Result<Self, CommandError> {
+        let (kept, keeper) = catalog.offline_in(chosen)?;
+        if !kept.is_of(location) {
+            tracing::warn!("this is the catalog of {}", kept.location);
+        }
+        let archive = kept.archive(location)?;
+        let plan = audit::plan_of(&archive, kept.inventory, options)?;
+        Ok(Self { archive, plan, discovered: kept.discovered, keeper: Some(keeper), offline: true })
+    }
+
+    /// Writes down the bounds of all files, where the catalog holds all that they follow from.
+    pub(super) fn keep_places(&self, options: &Options) -> Result<(), CommandError> {
+        let Some(keeper) = self.keeper.as_ref().filter(|_| !self.offline) else { return Ok(()) };
+        if keeper.has_places()? {
+            return Ok(());
+        }
+        let Some(mut places) = keeper.own_places(&self.plan.inventory)? else { return Ok(()) };
+        self.widen_across(&mut places, options)?;
+        Ok(keeper.keep_places(&self.plan.inventory, &places)?)
+    }
+
+    /// Records across the ends of files are read from the facts of both.
+    fn widen_across(&self, places: &mut [Place], options: &Options) -> Result<(), CommandError> {
+        let zones: Vec<&FileZone> = places.iter().map(|place| &place.zone).collect();
+        let open: Selection = (0..zones.len()).filter(|at| zones[*at].open).collect();
+        let wanted: BTreeSet<SegmentName> =
+            with_successors(open, &zones).into_iter().map(|at| zones[at].name).collect();
+        let mut plan = self.plan.clone();
+        plan.entries
+            .retain(|entry| matches!(entry.name, WalFileName::Segment(name) if wanted.contains(&name)));
+        let library = Library::read_with(&self.archive, &plan, options, self.store(), &|_| {})?;
+        if let Some(library) = library {
+            let mut zones: Vec<&mut FileZone> = places.iter_mut().map(|place| &mut place.zone).collect();
+            widen_across(&library, &mut zones);
+        }
+        Ok(())
     }
 
     /// Nothing but the catalog is read.

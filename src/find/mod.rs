@@ -6,6 +6,7 @@
 pub mod deeds;
 pub mod index;
 pub mod loss;
+pub mod prune;
 pub mod query;
 mod seams;
 pub mod tables;

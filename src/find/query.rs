@@ -130,11 +130,21 @@ impl Query {
         found
     }
 
+    /// The events that fit as far as times, positions, transactions, names and timelines go.
+    pub(super) fn within_bounds<'a>(&self, index: &'a Index) -> Vec<&'a Happening> {
+        let bounds = Self { kind: None, table: None, databases: None, limit: None, ..self.clone() };
+        let names = Names::default();
+        if bounds.lsn.is_some() || bounds.time.is_some() && bounds.window_us.is_none() {
+            return bounds.run(index, &names).iter().map(|found| found.happening).collect();
+        }
+        index.happenings.iter().filter(|happening| bounds.fits(happening, &names)).collect()
+    }
+
     /// The event under the kind that was asked for; `None` if it is of another.
     fn as_asked<'a>(&self, happening: &'a Happening) -> Option<Found<'a>> {
         let own = kind(happening);
         let Some(asked) = self.kind.as_deref() else {
-            let quiet = matches!(own, "switch" | "checkpoint-redo");
+            let quiet = happening.event.what.is_quiet();
             return (!quiet).then_some(Found { happening, kind: own });
         };
         let loss = happening.losses.iter().map(|loss| loss.name()).find(|name| *name == asked);

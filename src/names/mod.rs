@@ -15,7 +15,7 @@ use crate::scan::catalog_rows::{Seen, Sighting};
 use crate::scan::event::{End, Event, What};
 use crate::timeline::History;
 use crate::wal::record::RelationFile;
-use crate::wal::{Lsn, TimelineId};
+use crate::wal::{Lsn, TimelineId, Xid};
 use book::Book;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -90,6 +90,12 @@ impl Names {
         let bare = name.rsplit('.').next().unwrap_or(name);
         self.books.values().any(|book| book.has_relation(bare))
     }
+}
+
+/// The transactions that made the rows of which names are taken.
+pub fn all_makers(library: &Library<'_>, across: &[Sighting], from_backups: &[Sighting]) -> BTreeSet<Xid> {
+    let of_wal = library.all().flat_map(|(_, _, facts)| &facts.sightings);
+    of_wal.chain(across).chain(from_backups).flat_map(makers).map(Xid).collect()
 }
 
 /// The transactions that made the rows of a sighting.

@@ -87,6 +87,13 @@ pub enum What {
     },
 }
 
+impl What {
+    /// What is not listed unless it is asked for.
+    pub const fn is_quiet(&self) -> bool {
+        matches!(self, Self::Switch | Self::CheckpointRedo { .. })
+    }
+}
+
 /// How a transaction ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct End {

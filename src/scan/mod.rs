@@ -11,6 +11,7 @@ pub mod identify;
 pub mod segment;
 pub mod stats;
 pub mod store;
+pub mod zone;
 
 pub use event::Event;
 pub use facts::{FileFault, SegmentFacts};

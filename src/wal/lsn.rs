@@ -168,6 +168,8 @@ pub struct Xid(pub u32);
 impl Xid {
     /// `InvalidTransactionId`: the record belongs to no transaction.
     pub const INVALID: Self = Self(0);
+    /// `FirstNormalTransactionId`: those below never end.
+    pub const FIRST_NORMAL: Self = Self(3);
 }
 
 impl fmt::Display for Xid {

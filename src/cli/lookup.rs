@@ -1,0 +1,46 @@
+//! Answers out of few files of a catalog.
+
+use super::common::{CommandError, CommonArgs};
+use super::reading::{Reading, no_place};
+use crate::audit::Options;
+use crate::catalog::{Catalog, Place};
+use crate::find::prune::{first_look, next_look};
+use crate::find::{Index, Query};
+use crate::names;
+use crate::scan::catalog_rows::Sighting;
+use crate::scan::zone::FileZone;
+
+/// The part of a catalog that answers `query`. `None` where the catalog does not tell which part that is.
+///
+/// `rows` come from backups; `wants_names`: the question has names of tables or databases in it.
+pub(super) fn look_up(
+    common: &CommonArgs,
+    options: &Options,
+    query: &Query,
+    rows: &[Sighting],
+    wants_names: bool,
+) -> Result<Option<Reading>, CommandError> {
+    let path = common.catalog_path().ok_or_else(no_place)?;
+    let mut catalog = Catalog::open_to_read(&path)?;
+    let Some(places) = catalog.places()? else { return Ok(None) };
+    let zones: Vec<&FileZone> = places.iter().map(|place| &place.zone).collect();
+    let mut selected = first_look(query, &zones);
+    // Nothing fits: any file will show that.
+    if selected.is_empty() {
+        selected.insert(0);
+    }
+    loop {
+        let chosen: Vec<&Place> = selected.iter().filter_map(|at| places.get(*at)).collect();
+        let reading = Reading::offline_in(&common.archive, catalog, &chosen, options)?;
+        let library = reading.library(common, options)?;
+        let index = Index::of(&library);
+        let makers = names::all_makers(&library, &index.sightings, rows);
+        let more = next_look(query, &index, &makers, wants_names, &zones);
+        drop(library);
+        if more.is_subset(&selected) {
+            return Ok(Some(reading));
+        }
+        selected.extend(more);
+        catalog = reading.into_catalog().ok_or_else(no_place)?;
+    }
+}

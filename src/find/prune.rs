@@ -1,0 +1,218 @@
+//! Which files a question must look into, by the bounds of what happened in each.
+//!
+//! Looking into too many files costs time, looking into too few would cost the truth: whatever the bounds cannot
+//! decide is looked into, and a question that they cannot narrow down at all is not narrowed.
+
+use super::index::{Happening, Index};
+use super::query::Query;
+use super::seams;
+use super::tables::files;
+use crate::recovery::Library;
+use crate::scan::event::What;
+use crate::scan::zone::{FileZone, Span, Zone};
+use crate::wal::{Lsn, PgTime, TimelineId, Xid};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Places in a list of files that is ordered by positions.
+pub type Selection = BTreeSet<usize>;
+
+/// Whether bounds narrow `query` down.
+pub fn can_narrow(query: &Query) -> bool {
+    let window = query.window_us.is_some();
+    let around = query.time.is_some() && !window;
+    let filtered = query.kind.is_some() || query.table.is_some() || query.databases.is_some();
+    let within = query.since.is_some()
+        || query.until.is_some()
+        || window
+        || query.xid.is_some()
+        || query.name.is_some();
+    match (around, query.lsn.is_some()) {
+        (false, false) => within,
+        // What is nearest depends on everything that is asked.
+        (true, true) => false,
+        _ => !filtered && !within,
+    }
+}
+
+/// The files in which an event may be found.
+pub fn first_look(query: &Query, zones: &[&FileZone]) -> Selection {
+    let selected = match (query.time.filter(|_| query.window_us.is_none()), query.lsn) {
+        (Some(time), _) => around_time(query, zones, time),
+        (_, Some(lsn)) => around_position(query, zones, lsn),
+        _ => {
+            (0..zones.len()).filter(|at| zones[*at].zones.iter().any(|zone| may_hold(query, zone))).collect()
+        }
+    };
+    with_successors(selected, zones)
+}
+
+/// The files that the events in `index` need besides: where their transactions did what they did, checkpoints that
+/// tell epochs, and rows that hold names.
+///
+/// `makers` made the rows that are seen so far; `wants_names`: the question itself has names in it.
+pub fn next_look(
+    query: &Query,
+    index: &Index,
+    makers: &BTreeSet<Xid>,
+    wants_names: bool,
+    zones: &[&FileZone],
+) -> Selection {
+    let fitting = query.within_bounds(index);
+    let mut selected = where_any(zones, &transactions(&fitting), |zone| zone.active);
+    selected.extend(checkpoints(&fitting, zones));
+    if wants_names || fitting.iter().any(|happening| !files(happening).is_empty()) {
+        let shows = |zone: &FileZone| zone.zones.iter().any(|zone| zone.has_sightings);
+        selected.extend((0..zones.len()).filter(|at| shows(zones[*at])));
+        selected.extend(where_any(zones, &without_end(makers, index), |zone| zone.xids));
+    }
+    with_successors(selected, zones)
+}
+
+/// Widens the bounds of files by the records across their ends. `library` holds those that are open, and the files
+/// behind them.
+pub fn widen_across(library: &Library<'_>, zones: &mut [&mut FileZone]) {
+    let across = seams::across(library);
+    let mut widen = |lsn: Lsn, widen: &dyn Fn(&mut FileZone)| {
+        for zone in zones.iter_mut().filter(|zone| zone.start <= lsn && lsn < zone.end) {
+            widen(zone);
+        }
+    };
+    for event in &across.events {
+        widen(event.lsn, &|zone| zone.take(std::slice::from_ref(event), &[], &[]));
+    }
+    for (lsn, activities) in &across.activities {
+        widen(*lsn, &|zone| zone.take(&[], std::slice::from_ref(activities), &[]));
+    }
+    for sighting in &across.sightings {
+        widen(sighting.lsn, &|zone| zone.take(&[], &[], std::slice::from_ref(sighting)));
+    }
+}
+
+/// The files selected, and those in which their last records end.
+pub fn with_successors(selected: Selection, zones: &[&FileZone]) -> Selection {
+    let mut starts: BTreeMap<Lsn, Vec<usize>> = BTreeMap::new();
+    for (at, zone) in zones.iter().enumerate() {
+        starts.entry(zone.start).or_default().push(at);
+    }
+    let mut all = Selection::new();
+    let mut left: Vec<usize> = selected.into_iter().collect();
+    while let Some(at) = left.pop() {
+        all.insert(at);
+        for next in starts.get(&zones[at].end).into_iter().flatten().copied() {
+            let is_new = all.insert(next);
+            if is_new && zones[next].is_middle {
+                left.push(next);
+            }
+        }
+    }
+    all
+}
+
+fn overlaps<T: Ord + Copy>(span: Span<T>, from: Option<T>, to: Option<T>) -> bool {
+    span.is_some_and(|(least, greatest)| {
+        from.is_none_or(|from| from <= greatest) && to.is_none_or(|to| to >= least)
+    })
+}
+
+fn may_hold(query: &Query, zone: &Zone) -> bool {
+    let window = query.time.zip(query.window_us);
+    let from = window.map(|(time, us)| PgTime(time.0.saturating_sub(us)));
+    let to = window.map(|(time, us)| PgTime(time.0.saturating_add(us)));
+    let within = |from: Option<PgTime>, to: Option<PgTime>| {
+        (from.is_none() && to.is_none()) || overlaps(zone.timed, from, to)
+    };
+    query.timeline.is_none_or(|timeline| timeline == zone.owner)
+        && within(query.since, query.until)
+        && within(from, to)
+        && query.xid.is_none_or(|xid| overlaps(zone.xids, Some(xid), Some(xid)))
+        && (query.name.is_none() || zone.has_names)
+}
+
+/// The zones of each timeline that is asked for, by position.
+fn by_owner<'a>(query: &Query, zones: &[&'a FileZone]) -> BTreeMap<TimelineId, Vec<(usize, &'a Zone)>> {
+    let mut owners: BTreeMap<TimelineId, Vec<(usize, &Zone)>> = BTreeMap::new();
+    for (at, file) in zones.iter().enumerate() {
+        for zone in file.zones.iter().filter(|zone| query.timeline.is_none_or(|wanted| wanted == zone.owner))
+        {
+            owners.entry(zone.owner).or_default().push((at, zone));
+        }
+    }
+    owners
+}
+
+/// Where the event at a time is, or the transactions on either side.
+fn around_time(query: &Query, zones: &[&FileZone], time: PgTime) -> Selection {
+    let mut selected = Selection::new();
+    for zones in by_owner(query, zones).values() {
+        let exact = zones.iter().filter(|(_, zone)| overlaps(zone.timed, Some(time), Some(time)));
+        selected.extend(exact.map(|(at, _)| *at));
+        // The first that is later may be anywhere in its file, so the last before it may be in an earlier one.
+        let after = zones.iter().position(|(_, zone)| zone.ends.is_some_and(|(_, latest)| latest > time));
+        let until = after.map_or(zones.len(), |after| after + 1);
+        selected.extend(after.map(|after| zones[after].0));
+        let earlier = |(_, zone): &&(usize, &Zone)| zone.ends.is_some_and(|(earliest, _)| earliest < time);
+        let before = |end: usize| zones[..end].iter().rev().find(earlier).map(|(at, _)| *at);
+        selected.extend(before(until));
+        selected.extend(after.and_then(before));
+    }
+    selected
+}
+
+/// Where the event is whose record holds a position, or its neighbours.
+fn around_position(query: &Query, zones: &[&FileZone], lsn: Lsn) -> Selection {
+    let mut selected = Selection::new();
+    for zones in by_owner(query, zones).values() {
+        let begins = |(_, zone): &&(usize, &Zone)| zone.events.is_some_and(|(first, _)| first <= lsn);
+        let ends = |(_, zone): &&(usize, &Zone)| zone.events.is_some_and(|(_, last)| last > lsn);
+        selected.extend(zones.iter().rev().find(begins).map(|(at, _)| *at));
+        selected.extend(zones.iter().find(ends).map(|(at, _)| *at));
+    }
+    selected
+}
+
+/// Transactions that ended with these events, and their subtransactions.
+fn transactions(happenings: &[&Happening]) -> BTreeSet<Xid> {
+    let mut xids = BTreeSet::new();
+    for happening in happenings {
+        if let What::End(end) = &happening.event.what {
+            xids.insert(happening.event.xid);
+            xids.extend(end.details.iter().flat_map(|details| &details.subtransactions));
+        }
+    }
+    xids
+}
+
+/// Files in which one of `xids` lies within a bound.
+fn where_any(zones: &[&FileZone], xids: &BTreeSet<Xid>, of: impl Fn(&Zone) -> Span<Xid>) -> Selection {
+    let holds =
+        |zone: &Zone| of(zone).is_some_and(|(least, greatest)| xids.range(least..=greatest).next().is_some());
+    (0..zones.len()).filter(|at| zones[*at].zones.iter().any(holds)).collect()
+}
+
+/// For each timeline the files with the checkpoints around these events.
+fn checkpoints(happenings: &[&Happening], zones: &[&FileZone]) -> Selection {
+    let mut places: BTreeMap<TimelineId, Vec<usize>> = BTreeMap::new();
+    for (at, file) in zones.iter().enumerate() {
+        for zone in file.zones.iter().filter(|zone| zone.has_checkpoint) {
+            places.entry(zone.owner).or_default().push(at);
+        }
+    }
+    let mut selected = Selection::new();
+    for happening in happenings.iter().filter(|happening| happening.event.xid != Xid::INVALID) {
+        let Some(places) = places.get(&happening.event.owner) else { continue };
+        let lsn = happening.event.lsn;
+        // The checkpoint may stand before or behind the event in the file that holds both.
+        let own = places.partition_point(|at| zones[*at].end <= lsn);
+        let next = places.partition_point(|at| zones[*at].start <= lsn);
+        selected.extend(&places[own..next]);
+        selected.extend(places.get(next));
+        selected.extend(own.checked_sub(1).and_then(|before| places.get(before)));
+    }
+    selected
+}
+
+/// Those of `makers` whose end is not among the events.
+fn without_end(makers: &BTreeSet<Xid>, index: &Index) -> BTreeSet<Xid> {
+    let all: Vec<&Happening> = index.happenings.iter().collect();
+    makers.difference(&transactions(&all)).filter(|xid| **xid >= Xid::FIRST_NORMAL).copied().collect()
+}

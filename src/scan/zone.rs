@@ -1,0 +1,158 @@
+//! Bounds of what happened in one file: enough to know where not to look for an answer.
+//!
+//! Bounds may be too wide and are never too narrow. What lies in a record across the file's end is not within them;
+//! [`FileZone::open`] tells where that may matter.
+
+use super::activity::Activities;
+use super::catalog_rows::{Sighting, may_show};
+use super::event::{Event, What};
+use super::facts::SegmentFacts;
+use crate::wal::record::{HEADER_BYTES, RecordHeader, ResourceManager};
+use crate::wal::walk::{Format, Tail};
+use crate::wal::{Lsn, PgTime, SegmentName, TimelineId, Xid};
+
+/// Least and greatest.
+pub type Span<T> = Option<(T, T)>;
+
+/// Bytes of a record that tell which file its first block belongs to.
+const TELLING_BYTES: usize = HEADER_BYTES + 32;
+
+/// What one timeline did in one file.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Zone {
+    /// The timeline.
+    pub owner: TimelineId,
+    /// Starts of records of events that are listed unasked.
+    pub events: Span<Lsn>,
+    /// Times of ends of transactions.
+    pub ends: Span<PgTime>,
+    /// Times of all events.
+    pub timed: Span<PgTime>,
+    /// Transactions of events, their subtransactions included.
+    pub xids: Span<Xid>,
+    /// Transactions and subtransactions that did something to rows or files.
+    pub active: Span<Xid>,
+    /// An event has a name.
+    pub has_names: bool,
+    /// There is a checkpoint.
+    pub has_checkpoint: bool,
+    /// Rows of catalogs that hold names are seen.
+    pub has_sightings: bool,
+}
+
+/// What happened in one file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileZone {
+    /// Its name.
+    pub name: SegmentName,
+    /// Where it begins.
+    pub start: Lsn,
+    /// Where it ends.
+    pub end: Lsn,
+    /// The record across its end may be an event, or show rows of catalogs, or is too short to tell.
+    pub open: bool,
+    /// No record starts in it.
+    pub is_middle: bool,
+    /// Its timelines, in order.
+    pub zones: Vec<Zone>,
+}
+
+fn widen<T: Ord + Copy>(span: &mut Span<T>, value: T) {
+    *span = Some(span.map_or((value, value), |(least, greatest)| (least.min(value), greatest.max(value))));
+}
+
+impl FileZone {
+    /// The bounds of a file with every event.
+    pub fn of(facts: &SegmentFacts) -> Self {
+        let open = match (&facts.walked.tail, facts.identity) {
+            (Some(tail), Some(identity)) => {
+                facts.walked.runs.is_empty() || may_matter(tail, &identity.format)
+            }
+            _ => false,
+        };
+        let mut zone = Self {
+            name: facts.name,
+            start: facts.start,
+            end: facts.end(),
+            open,
+            is_middle: facts.walked.runs.is_empty(),
+            zones: Vec::new(),
+        };
+        // A record across the end counts for its transaction, whatever it is.
+        if let Some(header) = facts.walked.tail.as_ref().and_then(|tail| RecordHeader::read(&tail.captured)) {
+            for run in &facts.walked.runs {
+                widen(&mut zone.of_owner(run.owner).active, header.xid());
+            }
+        }
+        zone.take(&facts.events, std::slice::from_ref(&facts.activity), &facts.sightings);
+        zone
+    }
+
+    /// Widens the bounds.
+    pub fn take(&mut self, events: &[Event], activities: &[Activities], sightings: &[Sighting]) {
+        for event in events {
+            self.of_owner(event.owner).take_event(event);
+        }
+        for activity in activities.iter().flat_map(|activities| &activities.of_transactions) {
+            widen(&mut self.of_owner(TimelineId(activity.owner)).active, Xid(activity.xid));
+        }
+        for sighting in sightings {
+            self.of_owner(sighting.owner).has_sightings = true;
+        }
+    }
+
+    fn of_owner(&mut self, owner: TimelineId) -> &mut Zone {
+        let place = match self.zones.binary_search_by_key(&owner, |zone| zone.owner) {
+            Ok(place) => place,
+            Err(place) => {
+                self.zones.insert(place, Zone { owner, ..Zone::default() });
+                place
+            }
+        };
+        &mut self.zones[place]
+    }
+}
+
+impl Zone {
+    fn take_event(&mut self, event: &Event) {
+        if !event.what.is_quiet() {
+            widen(&mut self.events, event.lsn);
+        }
+        if let Some(time) = event.time {
+            widen(&mut self.timed, time);
+            if matches!(event.what, What::End(_)) {
+                widen(&mut self.ends, time);
+            }
+        }
+        widen(&mut self.xids, event.xid);
+        match &event.what {
+            What::End(end) => {
+                let details = end.details.iter();
+                for xid in details.clone().flat_map(|details| &details.subtransactions) {
+                    widen(&mut self.xids, *xid);
+                }
+                self.has_names |= details.clone().any(|details| details.gid.is_some());
+            }
+            What::Prepare { subtransactions, .. } => {
+                self.has_names = true;
+                for xid in subtransactions {
+                    widen(&mut self.xids, *xid);
+                }
+            }
+            What::RestorePoint { .. } => self.has_names = true,
+            What::Checkpoint { .. } => self.has_checkpoint = true,
+            _ => {}
+        }
+    }
+}
+
+/// Whether the record that is open at a file's end may be more than rows of its transaction.
+fn may_matter(tail: &Tail, format: &Format) -> bool {
+    let Some(header) = RecordHeader::read(&tail.captured) else { return true };
+    let rows = [ResourceManager::HEAP, ResourceManager::HEAP2, ResourceManager::XLOG];
+    let page_bytes = u32::try_from(format.page_bytes).unwrap_or(u32::MAX);
+    Event::may_be(&header)
+        || rows.contains(&header.resource_manager())
+            && (tail.captured.len() < TELLING_BYTES
+                || may_show(&header, tail.body(), page_bytes, format.major))
+}
