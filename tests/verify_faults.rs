@@ -253,6 +253,28 @@ fn a_hostile_length_takes_no_memory() {
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Where nothing but a `.partial` is left of the WAL.
+#[test]
+fn a_partial_without_any_segment_is_told() {
+    let archive = Replica::of(VERSION);
+    archive.keep(|name| name == "000000010000000000000011");
+    archive.rename("000000010000000000000011", "000000010000000000000011.partial");
+    let verdict = archive.verify(&[]);
+    assert_eq!(verdict.told("warning"), ["partial-only 000000010000000000000011.partial"]);
+    assert_eq!((verdict.status, verdict.json["segments"]["partial"].as_u64()), (0, Some(1)));
+}
+
+/// A sparse file may be larger than any disk.
+#[test]
+fn zeros_without_end_are_not_read_to_the_end() {
+    let archive = Replica::of(VERSION);
+    archive.write("000000010000000000000012", b"");
+    let sparse = fs::File::options().write(true).open(archive.path("000000010000000000000012")).unwrap();
+    sparse.set_len(1 << 42).unwrap();
+    let verdict = archive.verify(&[]);
+    assert_eq!((verdict.status, verdict.told("error").len()), (1, 1), "{:#}", verdict.json["findings"]);
+}
+
 /// A loss that somebody accepted is not called whole.
 #[test]
 fn an_accepted_loss_is_told_as_one() {

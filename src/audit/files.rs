@@ -204,14 +204,16 @@ fn partial(
     if replaced {
         return None;
     }
-    let id = file.cluster.or(newest)?;
-    let number = file.name.number(id.segment_size)?;
-    let cluster = survey.chains.clusters.get(&id)?;
+    let id = file.cluster.or(newest);
+    let number = id.and_then(|id| file.name.number(id.segment_size));
+    let chains = id.and_then(|id| survey.chains.clusters.get(&id)).map(|cluster| &cluster.chains);
     // After a promotion the new timeline's first file has the same place and begins with a copy.
-    let copied = cluster
-        .chains
-        .iter()
-        .filter(|(timeline, chain)| **timeline > file.name.timeline && chain.present.contains(&number))
+    let copied = chains
+        .into_iter()
+        .flatten()
+        .filter(|(timeline, chain)| {
+            **timeline > file.name.timeline && number.is_some_and(|number| chain.present.contains(&number))
+        })
         .filter_map(|(_, chain)| chain.ranges.first())
         .flat_map(|range| &range.runs)
         .filter(|counted| counted.run.owner == file.name.timeline)

@@ -4,6 +4,7 @@ use super::stretch::{Stretch, Stretches};
 use crate::clock::Clock;
 use crate::finding::{Code, Finding, Severity};
 use crate::scan::stats::Transactions;
+use crate::wal::Lsn;
 
 /// Adds to each error what can no longer be recovered because of it.
 pub(super) fn say(findings: &mut [Finding], stretches: &Stretches, clock: &Clock) {
@@ -19,7 +20,9 @@ fn impact(finding: &Finding, stretches: &Stretches, clock: &Clock) -> Option<Str
     let all = stretches.of(timeline);
     match finding.code {
         Code::TimelineHistoryMissing | Code::TimelineHistoryInvalid => {
-            return Some(format!("no server can recover to timeline {timeline}{}", commits(all, clock)));
+            let held =
+                commits(all, clock).map_or_else(String::new, |held| format!("; its files hold {held}"));
+            return Some(format!("no server can recover to timeline {timeline}{held}"));
         }
         Code::DuplicateDiffers => {
             let segment = finding.segment.as_deref().unwrap_or_default();
@@ -34,33 +37,52 @@ fn impact(finding: &Finding, stretches: &Stretches, clock: &Clock) -> Option<Str
         }
         _ => {}
     }
-    let lsn = finding.lsn?;
-    let behind = all.partition_point(|stretch| stretch.start <= lsn);
-    let (before, after) = all.split_at(behind);
+    let lsn = match finding.code {
+        // The server takes no part of such a file.
+        Code::SegmentTruncated => Lsn(finding.lsn?.0.saturating_sub(finding.offset?)),
+        _ => finding.lsn?,
+    };
+    let (before, after) = all.split_at(first_behind(all, lsn));
     let end = before.last().map(|stretch| stretch.end.min(lsn.max(stretch.start)));
     let stops = match end {
         Some(end) => format!("replay on timeline {timeline} from any earlier backup ends at {end}"),
         None => format!("no replay on timeline {timeline} can pass {lsn}"),
     };
-    Some(match after.first() {
-        Some(next) if lost(after).commit_times.is_some() => format!(
-            "{stops}{} can be reached only from a backup that starts at {} or later",
-            commits(after, clock),
+    Some(match (after.first(), commits(after, clock)) {
+        // The record that crosses into the wrong page is lost too.
+        (Some(next), Some(lost)) if next.start <= lsn => {
+            format!("{stops}; {lost} can be reached only from a backup that starts behind {lsn}")
+        }
+        (Some(next), Some(lost)) => format!(
+            "{stops}; {lost} can be reached only from a backup that starts at {} or later",
             next.start
         ),
-        Some(next) => format!("{stops}; WAL from {} on needs a later backup", next.start),
-        None => format!("{stops}; nothing behind it on this timeline can be verified"),
+        (Some(next), None) => {
+            format!("{stops}; WAL from {} on needs a later backup", next.start.max(lsn))
+        }
+        (None, _) => format!("{stops}; nothing behind it on this timeline can be verified"),
     })
+}
+
+/// How many of the stretches end before what is wrong at `lsn`: the next one may begin with a record that crosses
+/// into the page there.
+fn first_behind(all: &[Stretch], lsn: Lsn) -> usize {
+    let behind = all.partition_point(|stretch| stretch.start <= lsn);
+    let crosses = match all.get(..behind) {
+        Some([.., before, last]) => before.end == last.start && lsn < last.end,
+        _ => false,
+    };
+    behind - usize::from(crosses)
 }
 
 fn lost(stretches: &[Stretch]) -> Transactions {
     stretches.iter().fold(Transactions::default(), |sum, stretch| sum.then(stretch.transactions))
 }
 
-/// "; 12 commits from … to …", or nothing if there are none.
-fn commits(stretches: &[Stretch], clock: &Clock) -> String {
+/// "12 commits from … to …"; `None` if there are none.
+fn commits(stretches: &[Stretch], clock: &Clock) -> Option<String> {
     let lost = lost(stretches);
-    let Some((first, last)) = lost.commit_times else { return String::new() };
+    let (first, last) = lost.commit_times?;
     let plural = if lost.commits == 1 { "" } else { "s" };
-    format!("; {} commit{plural} from {} to {}", lost.commits, clock.iso(first), clock.iso(last))
+    Some(format!("{} commit{plural} from {} to {}", lost.commits, clock.iso(first), clock.iso(last)))
 }

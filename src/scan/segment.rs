@@ -11,7 +11,7 @@ use crate::wal::crc::{self, Crc32c};
 use crate::wal::payload::xact;
 use crate::wal::record::{RecordHeader, ResourceManager};
 use crate::wal::walk::{Capture, Ending, Format, Record, Setup, Sink, Walk, Walked, Wound};
-use crate::wal::{Lsn, Major, Owners, SegmentName, WalFileName};
+use crate::wal::{Lsn, Major, Owners, SegmentName, SegmentSize, WalFileName};
 use std::ops::ControlFlow;
 
 /// Bytes looked at before the walk begins: as many pages as vote on the magic, if the first piece has them.
@@ -154,7 +154,9 @@ impl<'a> Scan<'a> {
             if self.first.is_empty() {
                 self.first.extend_from_slice(piece.get(..2).unwrap_or_default());
             }
-            return if self.all_zero { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+            // No segment is larger, and zeros may go on for ever.
+            let may_be_zero = self.all_zero && self.bytes <= SegmentSize::MAX.bytes();
+            return if may_be_zero { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
         };
         let room = identity.format.segment_size.bytes().saturating_sub(walk.bytes());
         let taken = usize::try_from(room).unwrap_or(usize::MAX).min(piece.len());
