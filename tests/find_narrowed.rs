@@ -9,7 +9,7 @@ use support::random::Random;
 use support::recorded::{Recording, VERSIONS};
 use walproof::archive::{Archive, LayoutChoice};
 use walproof::audit::{Options, plan};
-use walproof::find::prune::{can_narrow, first_look, next_look, widen_across, with_successors};
+use walproof::find::prune::{can_narrow, first_look, meant, next_look, widen_across, with_successors};
 use walproof::find::query::{Found, KINDS, name_of};
 use walproof::find::tables::tables;
 use walproof::find::{Happening, Index, Order, Query};
@@ -56,8 +56,7 @@ fn question(random: &mut Random, index: &Index) -> Query {
 }
 
 fn names_of(library: &Library<'_>, index: &Index) -> Names {
-    let events = index.happenings.iter().map(|happening| &happening.event);
-    Names::of(library, &index.sightings, events, Vec::new())
+    Names::of(library, &index.across.sightings, &index.across.events, Vec::new())
 }
 
 /// What an answer says of the events that were found.
@@ -104,9 +103,10 @@ fn narrowed_questions_get_the_whole_answer() {
             let (part, narrowed) = loop {
                 let kept = selected.iter().map(|at| zones[*at].name).collect();
                 let part = library.without(&plan, &without(&kept));
-                let narrowed = Index::of(&part);
-                let makers = all_makers(&part, &narrowed.sightings, &[]);
-                let more = next_look(&query, &narrowed, &makers, false, &zones);
+                let events = meant(&query, &part);
+                let narrowed = Index::of_those(&part, |event| events.contains(&(event.owner, event.lsn)));
+                let makers = all_makers(&part, &narrowed.across.sightings, &[]);
+                let more = next_look(&part, &narrowed, &makers, false, &zones);
                 if more.is_subset(&selected) {
                     break (part, narrowed);
                 }

@@ -11,6 +11,7 @@
 use super::column::{put_column, take_column};
 use super::pack::{Pack, Unpacker, put_number};
 use super::pack_activity::{pack_activity, unpack_activity};
+use super::squeeze::{squeeze, unsqueeze};
 use crate::archive::Entry;
 use crate::scan::activity::Activities;
 use crate::scan::catalog_rows::Sighting;
@@ -18,12 +19,6 @@ use crate::scan::event::{End, EndDetails, Event, What};
 use crate::scan::store::in_summary;
 use crate::scan::{Detail, SegmentFacts};
 use crate::wal::{Lsn, PgTime, SegmentName, TimelineId, WalFileName, Xid};
-use std::io::Read;
-
-/// More extras than one segment can give reason for.
-const EXTRAS_BYTES_MAX: u64 = 1 << 31;
-/// Fast, and nearly as small as it gets on so little.
-const EXTRAS_LEVEL: i32 = 3;
 
 const ABORTED: i64 = 1;
 const PREPARED: i64 = 2;
@@ -65,7 +60,7 @@ pub(super) fn pack(facts: &SegmentFacts) -> std::io::Result<Blocks> {
         event.pack(&mut light);
     }
     let (ends, extras) = pack_ends(&ends);
-    let extras = if extras.is_empty() { extras } else { zstd::encode_all(extras.as_slice(), EXTRAS_LEVEL)? };
+    let extras = squeeze(&extras)?;
     let activity = pack_activity(&facts.activity);
     Ok(Blocks { facts: light, ends, extras, activity, names: pack_names(&facts.sightings)? })
 }
@@ -186,11 +181,7 @@ fn unpack_ends(ends: &[u8], extras: &[u8]) -> Option<Vec<Event>> {
     if ends.is_empty() {
         return Some(Vec::new());
     }
-    let mut decoded = Vec::new();
-    if !extras.is_empty() {
-        let decoder = zstd::Decoder::new(extras).ok()?;
-        decoder.take(EXTRAS_BYTES_MAX).read_to_end(&mut decoded).ok()?;
-    }
+    let decoded = unsqueeze(extras)?;
     let mut extras = Unpacker::new(&decoded);
     let mut from = Unpacker::new(ends);
     let count = usize::try_from(from.number()?).ok()?;
@@ -244,15 +235,14 @@ fn pack_names(sightings: &Vec<Sighting>) -> std::io::Result<Vec<u8>> {
     }
     let mut out = Vec::new();
     sightings.pack(&mut out);
-    zstd::encode_all(out.as_slice(), EXTRAS_LEVEL)
+    squeeze(&out)
 }
 
 fn unpack_names(bytes: &[u8]) -> Option<Vec<Sighting>> {
     if bytes.is_empty() {
         return Some(Vec::new());
     }
-    let mut decoded = Vec::new();
-    zstd::Decoder::new(bytes).ok()?.take(EXTRAS_BYTES_MAX).read_to_end(&mut decoded).ok()?;
+    let decoded = unsqueeze(bytes)?;
     let mut from = Unpacker::new(&decoded);
     Pack::unpack(&mut from).filter(|_| from.is_done())
 }

@@ -21,6 +21,7 @@ mod pack_facts;
 mod pack_listing;
 mod place;
 mod rows;
+mod squeeze;
 mod zones;
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use super::reading::Reading;
 use crate::backup::{self, LoadError};
 use crate::clock::{self, Clock};
 use crate::find::prune::can_narrow;
-use crate::find::query::{KINDS, is_subtransaction};
+use crate::find::query::{Found, KINDS, is_subtransaction};
 use crate::find::{Index, Order, Query};
 use crate::names::{self, Names};
+use crate::recovery::Library;
 use crate::report::find;
 use crate::report::json::Document;
 use crate::scan::catalog_rows::Sighting;
@@ -81,42 +82,42 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
     common.set_up()?;
     let clock = common.clock()?;
     let mut read_as = Vec::new();
-    let mut query = query(args, &clock, &mut read_as)?;
+    let query = query(args, &clock, &mut read_as)?;
     let options = CommonArgs::options(&clock);
     let rows = rows_of_backups(common)?;
     let wants_names = args.table.as_deref().is_some_and(|table| !is_file(table))
         || args.database.as_deref().is_some_and(|database| database.parse::<u32>().is_err());
-    let narrowed = if common.offline && can_narrow(&query) {
-        look_up(common, &options, &query, &rows, wants_names)?
-    } else {
-        None
+    let answer = |library: &Library<'_>, index: &Index| {
+        let names = Names::of(library, &index.across.sightings, &index.across.events, rows.clone());
+        let mut query = query.clone();
+        query.databases = args.database.as_deref().map(|wanted| databases(wanted, &names)).transpose()?;
+        check_table(args.table.as_deref(), &names)?;
+        let found = query.run(index, &names);
+        let notes = notes(&query, &found);
+        let answer = find::answer(&found, &names, library.major, &clock, read_as.clone(), notes);
+        let location = &common.archive;
+        match common.format {
+            Format::Text => common::answer(&find::render(&answer, location, common.palette()))?,
+            Format::Json => common::document(&Document::new("find", location, &answer))?,
+        }
+        Ok(if found.is_empty() { Status::Bad } else { Status::Good })
     };
-    let reading = match narrowed {
-        Some(reading) => reading,
-        None => Reading::open(common, &options)?,
-    };
+    if common.offline
+        && can_narrow(&query)
+        && let Some(status) = look_up(common, &options, &query, &rows, wants_names, &answer)?
+    {
+        return Ok(status);
+    }
+    let reading = Reading::open(common, &options)?;
     let library = reading.library(common, &options)?;
-    let archive = &reading.archive;
-    let index = Index::of(&library);
-    let events = index.happenings.iter().map(|happening| &happening.event);
-    let names = Names::of(&library, &index.sightings, events, rows);
-    query.databases = args.database.as_deref().map(|wanted| databases(wanted, &names)).transpose()?;
-    check_table(args.table.as_deref(), &names)?;
-    let found = query.run(&index, &names);
-    let mut notes = Vec::new();
-    if let Some(xid) = query.xid {
-        let owners = found
-            .iter()
-            .filter(|one| is_subtransaction(one.happening, xid))
-            .map(|one| one.happening.event.xid);
-        notes.extend(owners.map(|owner| format!("{xid} is a subtransaction of transaction {owner}")));
-    }
-    let answer = find::answer(&found, &names, library.major, &clock, read_as, notes);
-    match common.format {
-        Format::Text => common::answer(&find::render(&answer, archive.location(), common.palette()))?,
-        Format::Json => common::document(&Document::new("find", archive.location(), &answer))?,
-    }
-    Ok(if found.is_empty() { Status::Bad } else { Status::Good })
+    answer(&library, &Index::of(&library))
+}
+
+/// What a person should know about an answer.
+fn notes(query: &Query, found: &[Found<'_>]) -> Vec<String> {
+    let Some(xid) = query.xid else { return Vec::new() };
+    let owners = found.iter().map(|one| one.happening).filter(|happening| is_subtransaction(happening, xid));
+    owners.map(|owner| format!("{xid} is a subtransaction of transaction {}", owner.event.xid)).collect()
 }
 
 /// Rows of catalogs from the data files of the backups given.

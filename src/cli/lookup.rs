@@ -1,16 +1,19 @@
 //! Answers out of few files of a catalog.
 
+use super::Status;
 use super::common::{CommandError, CommonArgs};
 use super::reading::{Reading, no_place};
 use crate::audit::Options;
 use crate::catalog::{Catalog, Place};
-use crate::find::prune::{first_look, next_look};
+use crate::find::prune::{first_look, meant, next_look};
 use crate::find::{Index, Query};
 use crate::names;
+use crate::recovery::Library;
 use crate::scan::catalog_rows::Sighting;
 use crate::scan::zone::FileZone;
 
-/// The part of a catalog that answers `query`. `None` where the catalog does not tell which part that is.
+/// Answers `query` from few of a catalog's files: `answer` gets them, and the events among which the answer is. `None`
+/// where the catalog does not tell which files these are.
 ///
 /// `rows` come from backups; `wants_names`: the question has names of tables or databases in it.
 pub(super) fn look_up(
@@ -19,7 +22,8 @@ pub(super) fn look_up(
     query: &Query,
     rows: &[Sighting],
     wants_names: bool,
-) -> Result<Option<Reading>, CommandError> {
+    answer: &dyn Fn(&Library<'_>, &Index) -> Result<Status, CommandError>,
+) -> Result<Option<Status>, CommandError> {
     let path = common.catalog_path().ok_or_else(no_place)?;
     let mut catalog = Catalog::open_to_read(&path)?;
     let Some(places) = catalog.places()? else { return Ok(None) };
@@ -33,13 +37,14 @@ pub(super) fn look_up(
         let chosen: Vec<&Place> = selected.iter().filter_map(|at| places.get(*at)).collect();
         let reading = Reading::offline_in(&common.archive, catalog, &chosen, options)?;
         let library = reading.library(common, options)?;
-        let index = Index::of(&library);
-        let makers = names::all_makers(&library, &index.sightings, rows);
-        let more = next_look(query, &index, &makers, wants_names, &zones);
-        drop(library);
+        let events = meant(query, &library);
+        let index = Index::of_those(&library, |event| events.contains(&(event.owner, event.lsn)));
+        let makers = names::all_makers(&library, &index.across.sightings, rows);
+        let more = next_look(&library, &index, &makers, wants_names, &zones);
         if more.is_subset(&selected) {
-            return Ok(Some(reading));
+            return answer(&library, &index).map(Some);
         }
+        drop(library);
         selected.extend(more);
         catalog = reading.into_catalog().ok_or_else(no_place)?;
     }

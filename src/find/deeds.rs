@@ -5,7 +5,7 @@ use crate::scan::activity::{Activities, Activity, Rows};
 use crate::scan::event::{Event, What};
 use crate::wal::record::RelationFile;
 use crate::wal::{Lsn, TimelineId, Xid};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 /// What a transaction did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -14,8 +14,8 @@ pub struct Deeds {
     pub database: u32,
     /// Rows of user tables.
     pub rows: Rows,
-    /// The tables that these rows are of.
-    pub tables: BTreeSet<RelationFile>,
+    /// The tables that these rows are of, in order.
+    pub tables: Vec<RelationFile>,
     /// Files that it made.
     pub created: Vec<RelationFile>,
     /// It filled a file that it made with whole pages.
@@ -28,13 +28,25 @@ pub struct Deeds {
 #[derive(Debug, Default)]
 pub(super) struct AllDeeds {
     of: HashMap<(TimelineId, Xid), Deeds>,
+    wanted: HashSet<Xid>,
+}
+
+/// The transaction that ends with an event, and its subtransactions.
+pub(super) fn transactions(event: &Event) -> impl Iterator<Item = Xid> {
+    let end = match &event.what {
+        What::End(end) => Some(end),
+        _ => None,
+    };
+    let details = end.and_then(|end| end.details.as_deref());
+    let subtransactions = details.map_or(&[][..], |details| &details.subtransactions);
+    end.map(|_| event.xid).into_iter().chain(subtransactions.iter().copied())
 }
 
 impl AllDeeds {
-    /// Those in `library`, and those of records across segment boundaries. A copied prefix counts only where the
-    /// owner has no file of its own.
-    pub(super) fn of(library: &Library<'_>, across: &[(Lsn, Activities)]) -> Self {
-        let mut all = Self::default();
+    /// Those of the transactions that end with `events`, in `library` and in records across segment boundaries. A
+    /// copied prefix counts only where the owner has no file of its own.
+    pub(super) fn of(library: &Library<'_>, across: &[(Lsn, Activities)], events: &[Event]) -> Self {
+        let mut all = Self { wanted: events.iter().flat_map(transactions).collect(), ..Self::default() };
         // Copies of one boundary are alike; a record across it did its work once.
         let mut seen = HashSet::new();
         for (lsn, activities) in across {
@@ -50,7 +62,7 @@ impl AllDeeds {
     }
 
     fn take(&mut self, activities: &Activities, counts: impl Fn(TimelineId) -> bool) {
-        for activity in &activities.of_transactions {
+        for activity in activities.of_transactions.iter().filter(|one| self.wanted.contains(&Xid(one.xid))) {
             let owner = TimelineId(activity.owner);
             if counts(owner) {
                 let deeds = self.of.entry((owner, Xid(activity.xid))).or_default();
@@ -64,11 +76,10 @@ impl AllDeeds {
         let What::End(end) = &event.what else { return None };
         let owners = if end.prepared { library.history(event.owner).path() } else { vec![event.owner] };
         let details = end.details.as_ref();
-        let subtransactions = details.map(|details| details.subtransactions.as_slice()).unwrap_or_default();
         let mut sum = Deeds::default();
-        for xid in std::iter::once(&event.xid).chain(subtransactions) {
+        for xid in transactions(event) {
             for owner in &owners {
-                if let Some(deeds) = self.of.get(&(*owner, *xid)) {
+                if let Some(deeds) = self.of.get(&(*owner, xid)) {
                     sum.join(deeds);
                 }
             }
@@ -83,7 +94,7 @@ impl AllDeeds {
 impl Deeds {
     fn add(&mut self, activity: &Activity, tables: &[RelationFile]) {
         self.rows.add(activity.rows);
-        self.tables.extend(tables);
+        unite(&mut self.tables, tables);
         self.created.extend(&activity.created);
         self.filled |= activity.filled;
         self.truncated += activity.truncated;
@@ -94,12 +105,23 @@ impl Deeds {
 
     fn join(&mut self, other: &Self) {
         self.rows.add(other.rows);
-        self.tables.extend(&other.tables);
+        unite(&mut self.tables, &other.tables);
         self.created.extend(&other.created);
         self.filled |= other.filled;
         self.truncated += other.truncated;
         if other.database != 0 {
             self.database = other.database;
         }
+    }
+}
+
+/// Adds to a sorted list what it lacks.
+fn unite(tables: &mut Vec<RelationFile>, more: &[RelationFile]) {
+    if tables.is_empty() {
+        tables.extend(more);
+    } else if tables != more {
+        tables.extend(more);
+        tables.sort_unstable();
+        tables.dedup();
     }
 }

@@ -2,9 +2,8 @@
 
 use super::deeds::{AllDeeds, Deeds};
 use super::loss::{Loss, losses};
-use super::seams;
+use super::seams::Across;
 use crate::recovery::Library;
-use crate::scan::catalog_rows::Sighting;
 use crate::scan::event::{Event, What};
 use crate::wal::{FullXid, Lsn, SegmentName, TimelineId, Xid};
 use std::collections::BTreeMap;
@@ -24,28 +23,65 @@ pub struct Happening {
     pub losses: Vec<Loss>,
 }
 
-/// All of them.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+/// All of them, or those that were asked for.
+#[derive(Clone, Debug, Default)]
 pub struct Index {
     /// By timeline, then by position.
     pub happenings: Vec<Happening>,
-    /// Rows of catalogs in records across segment boundaries.
-    pub sightings: Vec<Sighting>,
+    /// What records across segment boundaries hold.
+    pub across: Across,
 }
 
 impl Index {
     /// Puts together what `library` holds.
     pub fn of(library: &Library<'_>) -> Self {
-        let across = seams::across(library);
-        let of_files = library.all().flat_map(|(_, _, facts)| facts.events.iter().cloned());
-        let mut events: Vec<Event> = of_files.chain(across.events).collect();
-        events.sort_by_key(|event| (event.owner, event.lsn));
-        events.dedup_by_key(|event| (event.owner, event.lsn));
-        let deeds = AllDeeds::of(library, &across.activities);
-        let epochs = Epochs::of(&events);
-        let happenings = events.into_iter().map(|event| happening(library, &deeds, &epochs, event)).collect();
-        Self { happenings, sightings: across.sightings }
+        Self::of_those(library, |_| true)
     }
+
+    /// The events that `wanted` accepts, and all that belongs to them.
+    pub fn of_those(library: &Library<'_>, wanted: impl Fn(&Event) -> bool) -> Self {
+        let across = Across::of(library);
+        let mut events: Vec<Event> =
+            all_events(library, &across).filter(|event| wanted(event)).cloned().collect();
+        sort(&mut events);
+        let deeds = AllDeeds::of(library, &across.activities, &events);
+        let epochs = Epochs::of(all_events(library, &across));
+        let happenings = events.into_iter().map(|event| happening(library, &deeds, &epochs, event)).collect();
+        Self { happenings, across }
+    }
+
+    /// The events without anything that belongs to them: enough to see which of them are meant.
+    pub fn bare(library: &Library<'_>) -> Self {
+        let across = Across::of(library);
+        let mut events: Vec<Event> = all_events(library, &across).cloned().collect();
+        sort(&mut events);
+        let bare = |event: Event| Happening {
+            segment: segment(library, &event),
+            xid64: None,
+            deeds: None,
+            losses: Vec::new(),
+            event,
+        };
+        Self { happenings: events.into_iter().map(bare).collect(), across }
+    }
+}
+
+/// Every event, copies too.
+pub(super) fn all_events<'a>(
+    library: &'a Library<'_>,
+    across: &'a Across,
+) -> impl Iterator<Item = &'a Event> {
+    library.facts_in_order().flat_map(|facts| &facts.events).chain(&across.events)
+}
+
+/// Brings events into the order of an index; a copied one counts once.
+fn sort(events: &mut Vec<Event>) {
+    events.sort_by_key(|event| (event.owner, event.lsn));
+    events.dedup_by_key(|event| (event.owner, event.lsn));
+}
+
+fn segment(library: &Library<'_>, event: &Event) -> SegmentName {
+    SegmentName::new(event.owner, event.lsn.segment(library.segment_size), library.segment_size)
 }
 
 fn happening(library: &Library<'_>, deeds: &AllDeeds, epochs: &Epochs, event: Event) -> Happening {
@@ -54,9 +90,7 @@ fn happening(library: &Library<'_>, deeds: &AllDeeds, epochs: &Epochs, event: Ev
         (What::End(end), Some(deeds)) if end.committed => losses(end.details.as_deref(), deeds),
         _ => Vec::new(),
     };
-    let number = event.lsn.segment(library.segment_size);
-    let segment = SegmentName::new(event.owner, number, library.segment_size);
-    Happening { segment, xid64: epochs.full(&event), deeds, losses, event }
+    Happening { segment: segment(library, &event), xid64: epochs.full(&event), deeds, losses, event }
 }
 
 /// Epochs of transaction ids, from the checkpoints of each timeline.
@@ -65,12 +99,12 @@ struct Epochs {
 }
 
 impl Epochs {
-    fn of(events: &[Event]) -> Self {
+    fn of<'a>(events: impl Iterator<Item = &'a Event>) -> Self {
         let checkpoint = |event: &Event| match &event.what {
             What::Checkpoint { checkpoint, .. } => Some(((event.owner, event.lsn), checkpoint.next_xid)),
             _ => None,
         };
-        Self { next: events.iter().filter_map(checkpoint).collect() }
+        Self { next: events.filter_map(checkpoint).collect() }
     }
 
     /// The id nearest to what the next checkpoint (or the one before) says is next.

@@ -8,7 +8,7 @@ pub mod index;
 pub mod loss;
 pub mod prune;
 pub mod query;
-mod seams;
+pub mod seams;
 pub mod tables;
 
 pub use deeds::Deeds;

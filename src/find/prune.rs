@@ -3,12 +3,14 @@
 //! Looking into too many files costs time, looking into too few would cost the truth: whatever the bounds cannot
 //! decide is looked into, and a question that they cannot narrow down at all is not narrowed.
 
-use super::index::{Happening, Index};
+use super::deeds::transactions;
+use super::index::{Index, all_events};
 use super::query::Query;
-use super::seams;
+use super::seams::Across;
 use super::tables::files;
+use crate::names::Names;
 use crate::recovery::Library;
-use crate::scan::event::What;
+use crate::scan::Event;
 use crate::scan::zone::{FileZone, Span, Zone};
 use crate::wal::{Lsn, PgTime, TimelineId, Xid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,24 +48,39 @@ pub fn first_look(query: &Query, zones: &[&FileZone]) -> Selection {
     with_successors(selected, zones)
 }
 
-/// The files that the events in `index` need besides: where their transactions did what they did, checkpoints that
+/// Which of the events in `library` are meant, as far as times, positions, transactions, names and timelines tell, by
+/// timelines and starts of records.
+pub fn meant(query: &Query, library: &Library<'_>) -> BTreeSet<(TimelineId, Lsn)> {
+    let bounds = query.bounds();
+    let place = |event: &Event| (event.owner, event.lsn);
+    if bounds.is_nearest() {
+        let index = Index::bare(library);
+        let found = bounds.run(&index, &Names::default());
+        return found.iter().map(|found| place(&found.happening.event)).collect();
+    }
+    let across = Across::of(library);
+    all_events(library, &across).filter(|event| bounds.may_mean(event)).map(place).collect()
+}
+
+/// The files that the events in `index`, which has those that are meant, need besides: where their transactions did what they did, checkpoints that
 /// tell epochs, and rows that hold names.
 ///
 /// `makers` made the rows that are seen so far; `wants_names`: the question itself has names in it.
 pub fn next_look(
-    query: &Query,
+    library: &Library<'_>,
     index: &Index,
     makers: &BTreeSet<Xid>,
     wants_names: bool,
     zones: &[&FileZone],
 ) -> Selection {
-    let fitting = query.within_bounds(index);
-    let mut selected = where_any(zones, &transactions(&fitting), |zone| zone.active);
-    selected.extend(checkpoints(&fitting, zones));
-    if wants_names || fitting.iter().any(|happening| !files(happening).is_empty()) {
+    let events = || index.happenings.iter().map(|happening| &happening.event);
+    let xids = events().flat_map(transactions).collect();
+    let mut selected = where_any(zones, &xids, |zone| zone.active);
+    selected.extend(checkpoints(events(), zones));
+    if wants_names || index.happenings.iter().any(|happening| !files(happening).is_empty()) {
         let shows = |zone: &FileZone| zone.zones.iter().any(|zone| zone.has_sightings);
         selected.extend((0..zones.len()).filter(|at| shows(zones[*at])));
-        selected.extend(where_any(zones, &without_end(makers, index), |zone| zone.xids));
+        selected.extend(where_any(zones, &without_end(makers, library, index), |zone| zone.xids));
     }
     with_successors(selected, zones)
 }
@@ -71,7 +88,7 @@ pub fn next_look(
 /// Widens the bounds of files by the records across their ends. `library` holds those that are open, and the files
 /// behind them.
 pub fn widen_across(library: &Library<'_>, zones: &mut [&mut FileZone]) {
-    let across = seams::across(library);
+    let across = Across::of(library);
     let mut widen = |lsn: Lsn, widen: &dyn Fn(&mut FileZone)| {
         for zone in zones.iter_mut().filter(|zone| zone.start <= lsn && lsn < zone.end) {
             widen(zone);
@@ -170,18 +187,6 @@ fn around_position(query: &Query, zones: &[&FileZone], lsn: Lsn) -> Selection {
     selected
 }
 
-/// Transactions that ended with these events, and their subtransactions.
-fn transactions(happenings: &[&Happening]) -> BTreeSet<Xid> {
-    let mut xids = BTreeSet::new();
-    for happening in happenings {
-        if let What::End(end) = &happening.event.what {
-            xids.insert(happening.event.xid);
-            xids.extend(end.details.iter().flat_map(|details| &details.subtransactions));
-        }
-    }
-    xids
-}
-
 /// Files in which one of `xids` lies within a bound.
 fn where_any(zones: &[&FileZone], xids: &BTreeSet<Xid>, of: impl Fn(&Zone) -> Span<Xid>) -> Selection {
     let holds =
@@ -190,7 +195,7 @@ fn where_any(zones: &[&FileZone], xids: &BTreeSet<Xid>, of: impl Fn(&Zone) -> Sp
 }
 
 /// For each timeline the files with the checkpoints around these events.
-fn checkpoints(happenings: &[&Happening], zones: &[&FileZone]) -> Selection {
+fn checkpoints<'a>(events: impl Iterator<Item = &'a Event>, zones: &[&FileZone]) -> Selection {
     let mut places: BTreeMap<TimelineId, Vec<usize>> = BTreeMap::new();
     for (at, file) in zones.iter().enumerate() {
         for zone in file.zones.iter().filter(|zone| zone.has_checkpoint) {
@@ -198,9 +203,9 @@ fn checkpoints(happenings: &[&Happening], zones: &[&FileZone]) -> Selection {
         }
     }
     let mut selected = Selection::new();
-    for happening in happenings.iter().filter(|happening| happening.event.xid != Xid::INVALID) {
-        let Some(places) = places.get(&happening.event.owner) else { continue };
-        let lsn = happening.event.lsn;
+    for event in events.filter(|event| event.xid != Xid::INVALID) {
+        let Some(places) = places.get(&event.owner) else { continue };
+        let lsn = event.lsn;
         // The checkpoint may stand before or behind the event in the file that holds both.
         let own = places.partition_point(|at| zones[*at].end <= lsn);
         let next = places.partition_point(|at| zones[*at].start <= lsn);
@@ -212,7 +217,12 @@ fn checkpoints(happenings: &[&Happening], zones: &[&FileZone]) -> Selection {
 }
 
 /// Those of `makers` whose end is not among the events.
-fn without_end(makers: &BTreeSet<Xid>, index: &Index) -> BTreeSet<Xid> {
-    let all: Vec<&Happening> = index.happenings.iter().collect();
-    makers.difference(&transactions(&all)).filter(|xid| **xid >= Xid::FIRST_NORMAL).copied().collect()
+fn without_end(makers: &BTreeSet<Xid>, library: &Library<'_>, index: &Index) -> BTreeSet<Xid> {
+    let mut left: BTreeSet<Xid> = makers.range(Xid::FIRST_NORMAL..).copied().collect();
+    if !left.is_empty() {
+        for xid in all_events(library, &index.across).flat_map(transactions) {
+            left.remove(&xid);
+        }
+    }
+    left
 }

@@ -4,6 +4,7 @@ use super::index::{Happening, Index};
 use super::loss::Loss;
 use super::tables::touches;
 use crate::names::Names;
+use crate::scan::Event;
 use crate::scan::event::What;
 use crate::wal::{Lsn, PgTime, TimelineId, Xid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,14 +131,14 @@ impl Query {
         found
     }
 
-    /// The events that fit as far as times, positions, transactions, names and timelines go.
-    pub(super) fn within_bounds<'a>(&self, index: &'a Index) -> Vec<&'a Happening> {
-        let bounds = Self { kind: None, table: None, databases: None, limit: None, ..self.clone() };
-        let names = Names::default();
-        if bounds.lsn.is_some() || bounds.time.is_some() && bounds.window_us.is_none() {
-            return bounds.run(index, &names).iter().map(|found| found.happening).collect();
-        }
-        index.happenings.iter().filter(|happening| bounds.fits(happening, &names)).collect()
+    /// Whether it asks for what is nearest to a time or a position.
+    pub(super) const fn is_nearest(&self) -> bool {
+        self.lsn.is_some() || self.time.is_some() && self.window_us.is_none()
+    }
+
+    /// The same without what only tables, databases and kinds decide.
+    pub(super) fn bounds(&self) -> Self {
+        Self { kind: None, table: None, databases: None, limit: None, ..self.clone() }
     }
 
     /// The event under the kind that was asked for; `None` if it is of another.
@@ -154,7 +155,15 @@ impl Query {
     }
 
     fn fits(&self, happening: &Happening, names: &Names) -> bool {
-        let event = &happening.event;
+        let wanted =
+            |databases: &BTreeSet<u32>| database_of(happening).is_some_and(|own| databases.contains(&own));
+        self.may_mean(&happening.event)
+            && self.databases.as_ref().is_none_or(wanted)
+            && self.table.as_ref().is_none_or(|table| touches(happening, table, names))
+    }
+
+    /// Whether an event fits as far as times, transactions, names and timelines tell.
+    pub(super) fn may_mean(&self, event: &Event) -> bool {
         let within = |from: Option<PgTime>, to: Option<PgTime>| {
             (from.is_none() && to.is_none())
                 || event
@@ -162,42 +171,36 @@ impl Query {
                     .is_some_and(|at| from.is_none_or(|from| at >= from) && to.is_none_or(|to| at <= to))
         };
         let window = self.time.zip(self.window_us);
-        let around =
-            window.map(|(time, us)| (PgTime(time.0.saturating_sub(us)), PgTime(time.0.saturating_add(us))));
+        let from = window.map(|(time, us)| PgTime(time.0.saturating_sub(us)));
+        let to = window.map(|(time, us)| PgTime(time.0.saturating_add(us)));
         within(self.since, self.until)
-            && within(around.map(|(from, _)| from), around.map(|(_, to)| to))
-            && self.xid.is_none_or(|xid| holds_xid(happening, xid))
-            && self.name.as_ref().is_none_or(|name| has_name(happening, name))
+            && within(from, to)
+            && self.xid.is_none_or(|xid| event.xid == xid || has_subtransaction(event, xid))
+            && self.name.as_deref().is_none_or(|name| name_in(event) == Some(name))
             && self.timeline.is_none_or(|timeline| timeline == event.owner)
-            && self
-                .databases
-                .as_ref()
-                .is_none_or(|wanted| database_of(happening).is_some_and(|own| wanted.contains(&own)))
-            && self.table.as_ref().is_none_or(|table| touches(happening, table, names))
     }
-}
-
-/// Whether the event is of transaction `xid`, or of one that it is a subtransaction of.
-fn holds_xid(happening: &Happening, xid: Xid) -> bool {
-    happening.event.xid == xid || is_subtransaction(happening, xid)
 }
 
 /// Whether `xid` is a subtransaction of the event's transaction.
 pub fn is_subtransaction(happening: &Happening, xid: Xid) -> bool {
-    match &happening.event.what {
+    has_subtransaction(&happening.event, xid)
+}
+
+fn has_subtransaction(event: &Event, xid: Xid) -> bool {
+    match &event.what {
         What::End(end) => end.details.as_ref().is_some_and(|details| details.subtransactions.contains(&xid)),
         What::Prepare { subtransactions, .. } => subtransactions.contains(&xid),
         _ => false,
     }
 }
 
-fn has_name(happening: &Happening, wanted: &str) -> bool {
-    name_of(happening).is_some_and(|name| name == wanted)
-}
-
 /// The name of a restore point or of a prepared transaction.
 pub fn name_of(happening: &Happening) -> Option<&str> {
-    match &happening.event.what {
+    name_in(&happening.event)
+}
+
+fn name_in(event: &Event) -> Option<&str> {
+    match &event.what {
         What::RestorePoint { name } => Some(name),
         What::Prepare { gid, .. } => Some(gid),
         What::End(end) => end.details.as_ref().and_then(|details| details.gid.as_deref()),

@@ -1,52 +1,55 @@
 //! What records that lie across segment boundaries hold: neither file has the whole of them.
 
-use crate::chain::range::{Across, Range};
+use crate::chain::range::{self, Range};
 use crate::recovery::Library;
 use crate::scan::Event;
 use crate::scan::activity::Activities;
 use crate::scan::catalog_rows::Sighting;
 use crate::wal::{Lsn, SegmentNumber, TimelineId};
 
-/// What they hold.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) events: Vec<Event>,
-    pub(super) activities: Vec<(Lsn, Activities)>,
-    pub(super) sightings: Vec<Sighting>,
+/// What they hold; copies too.
+#[derive(Clone, Debug, Default)]
+pub struct Across {
+    /// Events.
+    pub events: Vec<Event>,
+    /// What each of these records did to rows and files.
+    pub activities: Vec<(Lsn, Activities)>,
+    /// Rows of catalogs.
+    pub sightings: Vec<Sighting>,
 }
 
-/// Of every record across a boundary of neighbours in `library`; of copies too.
-pub(super) fn across(library: &Library<'_>) -> Found {
-    let mut found = Found::default();
-    let mut edge: Option<(TimelineId, Range)> = None;
-    for (timeline, number, facts) in library.all() {
-        let Some(own) = Range::edge_of(facts, library.plan.owners(timeline)) else {
-            edge = None;
-            continue;
-        };
-        let before = edge
-            .take()
-            .filter(|(of, range)| *of == timeline && range.end == facts.start)
-            .map(|(_, range)| range)
-            .or_else(|| parents_edge(library, timeline, facts.start, number));
-        let next = match before {
-            Some(before) => {
-                let mut joined = before.join(own.clone());
-                found.take(&mut joined);
-                // A segment without a record start only adds to the record that is open.
-                if facts.walked.runs.is_empty() { joined } else { own }
-            }
-            None => own,
-        };
-        edge = Some((timeline, next));
+impl Across {
+    /// What the records across boundaries of neighbours in `library` hold.
+    pub(super) fn of(library: &Library<'_>) -> Self {
+        let mut found = Self::default();
+        let mut edge: Option<(TimelineId, Range)> = None;
+        for (timeline, number, facts) in library.all() {
+            let Some(own) = Range::edge_of(facts, library.plan.owners(timeline)) else {
+                edge = None;
+                continue;
+            };
+            let before = edge
+                .take()
+                .filter(|(of, range)| *of == timeline && range.end == facts.start)
+                .map(|(_, range)| range)
+                .or_else(|| parents_edge(library, timeline, facts.start, number));
+            let next = match before {
+                Some(before) => {
+                    let mut joined = before.join(own.clone());
+                    found.take(&mut joined);
+                    // A segment without a record start only adds to the record that is open.
+                    if facts.walked.runs.is_empty() { joined } else { own }
+                }
+                None => own,
+            };
+            edge = Some((timeline, next));
+        }
+        found
     }
-    found
-}
 
-impl Found {
     fn take(&mut self, joined: &mut Range) {
         self.events.append(&mut joined.events);
-        let across = joined.across.replace(Across::default()).unwrap_or_default();
+        let across = joined.across.replace(range::Across::default()).unwrap_or_default();
         self.activities.extend(across.activities);
         self.sightings.extend(across.sightings);
     }

@@ -29,12 +29,12 @@ pub struct Names {
 type Outcomes = HashMap<u32, Option<Lsn>>;
 
 impl Names {
-    /// Every name that the WAL of `library` shows, in files or `across` their boundaries, and the rows `from_backups`.
-    /// `events` say which transactions committed.
-    pub fn of<'a>(
-        library: &'a Library<'_>,
-        across: &'a [Sighting],
-        events: impl Iterator<Item = &'a Event> + Clone,
+    /// Every name that the WAL of `library` shows, in files or across their boundaries, and the rows `from_backups`.
+    /// `events` across boundaries say which transactions committed, too.
+    pub fn of(
+        library: &Library<'_>,
+        across: &[Sighting],
+        events: &[Event],
         mut from_backups: Vec<Sighting>,
     ) -> Self {
         // A page may be older than the timeline on which the backup was taken.
@@ -47,9 +47,10 @@ impl Names {
         let makers: HashSet<u32> = sightings.iter().flat_map(|seen| makers(seen)).collect();
         let mut timelines: BTreeSet<TimelineId> = library.all().map(|(timeline, _, _)| timeline).collect();
         timelines.extend(sightings.iter().map(|sighting| sighting.owner));
+        let all_events = || library.facts_in_order().flat_map(|facts| &facts.events).chain(events);
         let book = |timeline: TimelineId| {
             let history = library.history(timeline);
-            let outcomes = outcomes(events.clone(), &history, &makers);
+            let outcomes = outcomes(all_events(), &history, &makers);
             let on_path = sightings.iter().filter(|seen| history.owner(seen.lsn) == seen.owner);
             (timeline, Book::of(on_path.copied(), &outcomes, library.major))
         };
@@ -113,6 +114,9 @@ fn outcomes<'a>(
     makers: &HashSet<u32>,
 ) -> Outcomes {
     let mut outcomes = Outcomes::new();
+    if makers.is_empty() {
+        return outcomes;
+    }
     for event in events.filter(|event| history.owner(event.lsn) == event.owner) {
         if let What::End(End { committed, details, .. }) = &event.what {
             let subtransactions = details.iter().flat_map(|details| &details.subtransactions);

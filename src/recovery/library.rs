@@ -34,6 +34,9 @@ struct Volume {
     expectation: Expectation,
 }
 
+/// So many files are recalled one after the other.
+const FEW_FILES: usize = 8;
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -65,19 +68,25 @@ impl<'a> Library<'a> {
             .collect();
         let files_total = entries.len() as u64;
         let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        let volumes = entries
-            .into_par_iter()
-            .map(|(entry, _, expectation)| {
-                let facts = SCRATCH.with_borrow_mut(|scratch| {
-                    scan_or_recall(archive, entry, &expectation, scratch, store)
-                })?;
-                let bytes = bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
-                let files = files.fetch_add(1, Ordering::Relaxed) + 1;
-                progress(Progress { files, files_total, bytes });
-                Ok(Volume { facts, entry: entry.clone(), expectation })
-            })
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        Ok(Self::of(archive, plan, volumes))
+        let read = |(entry, _, expectation): (&Entry, SegmentName, Expectation)| {
+            let facts = SCRATCH
+                .with_borrow_mut(|scratch| scan_or_recall(archive, entry, &expectation, scratch, store))?;
+            let bytes = bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
+            let files = files.fetch_add(1, Ordering::Relaxed) + 1;
+            progress(Progress { files, files_total, bytes });
+            Ok(Volume { facts, entry: entry.clone(), expectation })
+        };
+        // Waking threads takes longer than recalling a few files.
+        let few = entries.len() <= FEW_FILES
+            && store.is_some_and(|store| {
+                entries.iter().all(|(entry, _, expectation)| store.knows(entry, expectation))
+            });
+        let volumes: Result<Vec<Volume>, StoreError> = if few {
+            entries.into_iter().map(read).collect()
+        } else {
+            entries.into_par_iter().map(read).collect()
+        };
+        Ok(Self::of(archive, plan, volumes?))
     }
 
     fn of(archive: &'a Archive, plan: &'a Plan, volumes: Vec<Volume>) -> Option<Self> {

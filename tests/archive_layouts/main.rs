@@ -1,5 +1,5 @@
 //! One cluster's WAL, archived by every tool at hand, is the same WAL to walproof: the same files with the same
-//! bytes, and the same answer of `verify`, as the plain directory gives.
+//! bytes, and the same answers of every command, as the plain directory gives.
 #![cfg(feature = "object-store")]
 #![allow(
     unreachable_pub,
@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod barman;
 mod original;
 mod pg_basebackup;
