@@ -92,5 +92,6 @@ fn barman_cloud_writes_into_a_bucket() {
             let store = Remote::open(&S3::url(&format!("{name}{at}")), server.variables()).unwrap();
             original.expect_same_contents(in_store(store, &[]).unwrap(), Layout::BarmanCloud);
         }
+        original.expect_same_answers(&S3::url(name), &server.variables());
     }
 }

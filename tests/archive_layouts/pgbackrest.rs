@@ -170,4 +170,6 @@ fn an_encrypted_repository_opens_with_its_passphrase_alone() {
         let output = tools::run(&mut command);
         assert!(String::from_utf8(output.stdout).unwrap().contains("\"verdict\""));
     }
+    let passphrase = ("PGBACKREST_REPO1_CIPHER_PASS".to_owned(), PASSPHRASE.to_owned());
+    original.expect_same_answers(repository.to_str().unwrap(), &[passphrase]);
 }
