@@ -49,6 +49,31 @@ fn each_wound_is_told_once() {
     assert!(complaints.is_empty(), "{} of {}\n{}", complaints.len(), WOUNDS.len(), complaints.join("\n\n"));
 }
 
+/// What was remembered of an archive gives the verdict that reading it gives.
+#[test]
+fn what_is_remembered_gives_the_same_verdict() {
+    let mut complaints = Vec::new();
+    for wound in WOUNDS {
+        let archive = Replica::of(VERSION);
+        let healthy = archive.verify(&["--incremental"]);
+        assert_eq!(healthy.status, 0, "{}", healthy.stderr);
+        (wound.inflict)(&archive);
+        let read = archive.verify(&[]);
+        for run in ["first", "second"] {
+            let remembered = archive.verify(&["--incremental"]);
+            let same = remembered.json["findings"] == read.json["findings"]
+                && remembered.json["timelines"] == read.json["timelines"]
+                && remembered.json["segments"] == read.json["segments"]
+                && remembered.status == read.status;
+            if !same {
+                let said = &remembered.json["findings"];
+                complaints.push(format!("{}, {run} run: {said:#}\n{}", wound.name, remembered.stderr));
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "{}\n{}", complaints.len(), complaints.join("\n\n"));
+}
+
 /// Every error says what can no longer be recovered, and where it is.
 #[test]
 fn each_error_has_its_place_and_impact() {
