@@ -106,7 +106,7 @@ impl Reading {
         let zones: Vec<&FileZone> = places.iter().map(|place| &place.zone).collect();
         let open: Selection = (0..zones.len()).filter(|at| zones[*at].open).collect();
         let wanted: BTreeSet<SegmentName> =
-            with_successors(open, &zones).into_iter().map(|at| zones[at].name).collect();
+            with_successors(open, &zones, |_| true).into_iter().map(|at| zones[at].name).collect();
         let mut plan = self.plan.clone();
         plan.entries
             .retain(|entry| matches!(entry.name, WalFileName::Segment(name) if wanted.contains(&name)));
