@@ -13,6 +13,7 @@ use crate::wal::TimelineId;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::ops::Bound;
 use std::path::Path;
 
 #[derive(Clone, Debug, Serialize)]
@@ -124,16 +125,18 @@ pub fn render(answer: &CleanupAnswer<'_>, location: &str, palette: Palette) -> S
     }
     let all = || answer.remove.iter().map(|r| (&r.name, &r.reason));
     let left: BTreeSet<&String> = answer.remaining.iter().collect();
+    let names: BTreeSet<&String> =
+        answer.remove.iter().map(|r| &r.name).chain(answer.keep.iter().map(|k| &k.name)).collect();
     if answer.error.is_some() {
-        section(&mut text, "Gone", all().filter(|(name, _)| !left.contains(name)), palette);
-        section(&mut text, "Not gone yet", all().filter(|(name, _)| left.contains(name)), palette);
+        section(&mut text, "Gone", all().filter(|(name, _)| !left.contains(name)), &names, palette);
+        section(&mut text, "Not gone yet", all().filter(|(name, _)| left.contains(name)), &names, palette);
     } else {
         let title = if answer.executed { "Gone" } else { "Would go" };
-        section(&mut text, title, all(), palette);
+        section(&mut text, title, all(), &names, palette);
     }
     // Of a refused cleanup everything stays, for the reason that was told.
     if answer.refused.is_none() {
-        section(&mut text, "Stays", answer.keep.iter().map(|k| (&k.name, &k.reason)), palette);
+        section(&mut text, "Stays", answer.keep.iter().map(|k| (&k.name, &k.reason)), &names, palette);
         coverage(&mut text, answer, palette);
     }
     if !answer.findings.is_empty() {
@@ -197,17 +200,22 @@ fn coverage(text: &mut String, answer: &CleanupAnswer<'_>, palette: Palette) {
     }
 }
 
-/// Files with the same reason are told together.
+/// Files with the same reason are told together, where no other file stands between them.
 fn section<'a>(
     text: &mut String,
     title: &str,
     files: impl Iterator<Item = (&'a String, &'a String)>,
+    all: &BTreeSet<&String>,
     palette: Palette,
 ) {
+    let are_neighbours = |one: &String, other: &String| {
+        let (low, high) = if one < other { (one, other) } else { (other, one) };
+        all.range::<String, _>((Bound::Excluded(low), Bound::Excluded(high))).next().is_none()
+    };
     let mut runs: Vec<(&String, &String, &String, u64)> = Vec::new();
     for (name, reason) in files {
         match runs.last_mut() {
-            Some((_, last, of_run, count)) if *of_run == reason => {
+            Some((_, last, of_run, count)) if *of_run == reason && are_neighbours(last, name) => {
                 *last = name;
                 *count += 1;
             }

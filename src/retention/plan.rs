@@ -186,7 +186,7 @@ impl Judge<'_> {
         if cleanup.prunes(name.timeline, number) {
             return (true, format!("no kept backup can reach this part of timeline {}", name.timeline));
         }
-        if let Some(guarded) = self.guard(number) {
+        if let Some(guarded) = self.guard_on(name.timeline, number) {
             return (false, self.needed_by(guarded));
         }
         let boundary = self.library.name(name.timeline, self.chosen.boundary);
@@ -194,11 +194,25 @@ impl Judge<'_> {
         if number >= self.chosen.boundary {
             return (false, format!("not before {boundary}: {why}"));
         }
+        if let Some(guarded) = self.guard(number) {
+            return (false, format!("of the same place as a segment that is {}", self.needed_by(guarded)));
+        }
         (true, format!("before {boundary} ({why}), not needed by any kept backup"))
     }
 
     fn guard(&self, number: SegmentNumber) -> Option<&Guarded> {
         self.chosen.guarded.iter().find(|guarded| guarded.first <= number && number <= guarded.last)
+    }
+
+    /// A backup that may ask for this segment by name.
+    fn guard_on(&self, timeline: TimelineId, number: SegmentNumber) -> Option<&Guarded> {
+        let is_asked_for = |guarded: &&Guarded| {
+            let Some(backup) = self.backups.get(guarded.backup) else { return false };
+            let ranges = backup.wal_ranges.iter().map(|range| range.timeline);
+            let mut timelines = ranges.chain(backup.stop_timeline).chain([backup.timeline]);
+            guarded.first <= number && number <= guarded.last && timelines.any(|own| own == timeline)
+        };
+        self.chosen.guarded.iter().find(is_asked_for)
     }
 
     fn needed_by(&self, guarded: &Guarded) -> String {
