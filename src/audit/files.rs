@@ -164,7 +164,8 @@ pub(super) fn is_kept_for_later(plan: &Plan, survey: &Survey, index: usize) -> b
     let mut from_here = survey.chains.files.iter().skip(index);
     let Some(file) = from_here.next().filter(|file| file.state == FileState::Recycled) else { return false };
     let of_timeline = |later: &&FileRecord| later.name.timeline == file.name.timeline;
-    let behind_all = from_here.filter(of_timeline).all(|later| later.state == FileState::Recycled);
+    // Files stand in the order of their names, which begin with the timeline.
+    let behind_all = from_here.take_while(of_timeline).all(|later| later.state == FileState::Recycled);
     behind_all && (plan.inventory.is_pg_wal || ends_unfinished(survey, file))
 }
 

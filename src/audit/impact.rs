@@ -4,24 +4,35 @@ use super::stretch::{Stretch, Stretches};
 use crate::clock::Clock;
 use crate::finding::{Code, Finding, Severity};
 use crate::scan::stats::Transactions;
-use crate::wal::Lsn;
+use crate::wal::{Lsn, TimelineId};
+use std::collections::BTreeMap;
 
 /// Adds to each error what can no longer be recovered because of it.
 pub(super) fn say(findings: &mut [Finding], stretches: &Stretches, clock: &Clock) {
+    let mut sums: BTreeMap<TimelineId, Vec<Transactions>> = BTreeMap::new();
     for finding in
         findings.iter_mut().filter(|finding| finding.severity == Severity::Error && finding.impact.is_none())
     {
-        finding.impact = impact(finding, stretches, clock);
+        let Some(timeline) = finding.timeline else { continue };
+        let all = stretches.of(timeline);
+        // Added up once: there may be a finding for each stretch.
+        let sums = sums.entry(timeline).or_insert_with(|| sums_from(all));
+        finding.impact = impact(finding, timeline, all, sums, clock);
     }
 }
 
-fn impact(finding: &Finding, stretches: &Stretches, clock: &Clock) -> Option<String> {
-    let timeline = finding.timeline?;
-    let all = stretches.of(timeline);
+/// `sums` has the transactions of each stretch and all behind it.
+fn impact(
+    finding: &Finding,
+    timeline: TimelineId,
+    all: &[Stretch],
+    sums: &[Transactions],
+    clock: &Clock,
+) -> Option<String> {
+    let commits_from = |from: usize| commits(&sums.get(from).copied().unwrap_or_default(), clock);
     match finding.code {
         Code::TimelineHistoryMissing | Code::TimelineHistoryInvalid => {
-            let held =
-                commits(all, clock).map_or_else(String::new, |held| format!("; its files hold {held}"));
+            let held = commits_from(0).map_or_else(String::new, |held| format!("; its files hold {held}"));
             return Some(format!("no server can recover to timeline {timeline}{held}"));
         }
         Code::DuplicateDiffers => {
@@ -42,13 +53,14 @@ fn impact(finding: &Finding, stretches: &Stretches, clock: &Clock) -> Option<Str
         Code::SegmentTruncated => Lsn(finding.lsn?.0.saturating_sub(finding.offset?)),
         _ => finding.lsn?,
     };
-    let (before, after) = all.split_at(first_behind(all, lsn));
+    let behind = first_behind(all, lsn);
+    let (before, after) = all.split_at(behind);
     let end = before.last().map(|stretch| stretch.end.min(lsn.max(stretch.start)));
     let stops = match end {
         Some(end) => format!("replay on timeline {timeline} from any earlier backup ends at {end}"),
         None => format!("no replay on timeline {timeline} can pass {lsn}"),
     };
-    Some(match (after.first(), commits(after, clock)) {
+    Some(match (after.first(), commits_from(behind)) {
         // The record that crosses into the wrong page is lost too.
         (Some(next), Some(lost)) if next.start <= lsn => {
             format!("{stops}; {lost} can be reached only from a backup that starts behind {lsn}")
@@ -75,13 +87,19 @@ fn first_behind(all: &[Stretch], lsn: Lsn) -> usize {
     behind - usize::from(crosses)
 }
 
-fn lost(stretches: &[Stretch]) -> Transactions {
-    stretches.iter().fold(Transactions::default(), |sum, stretch| sum.then(stretch.transactions))
+fn sums_from(stretches: &[Stretch]) -> Vec<Transactions> {
+    let mut sum = Transactions::default();
+    let mut sums: Vec<Transactions> = Vec::with_capacity(stretches.len());
+    for stretch in stretches.iter().rev() {
+        sum = stretch.transactions.then(sum);
+        sums.push(sum);
+    }
+    sums.reverse();
+    sums
 }
 
 /// "12 commits from … to …"; `None` if there are none.
-fn commits(stretches: &[Stretch], clock: &Clock) -> Option<String> {
-    let lost = lost(stretches);
+fn commits(lost: &Transactions, clock: &Clock) -> Option<String> {
     let (first, last) = lost.commit_times?;
     let plural = if lost.commits == 1 { "" } else { "s" };
     Some(format!("{} commit{plural} from {} to {}", lost.commits, clock.iso(first), clock.iso(last)))

@@ -98,6 +98,8 @@ pub(super) fn unpack(entry: &Entry, blocks: &Blocks, detail: Detail) -> Option<S
     } else {
         let ends = unpack_ends(&blocks.ends, &blocks.extras)?;
         facts.events = merge(ends, facts.events);
+    }
+    if detail == Detail::Events {
         facts.activity = unpack_activity(&blocks.activity)?;
         facts.sightings = unpack_names(&blocks.names)?;
     }

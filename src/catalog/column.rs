@@ -41,6 +41,10 @@ pub(super) fn take_column(from: &mut Unpacker<'_>, count: usize) -> Option<Vec<i
 
 /// The base and width that make a block smallest.
 fn choose(block: &[i64]) -> (i64, u8) {
+    // Most columns say the same all along, and the search for the best takes longer than all the rest.
+    if let Some(same) = block.first().filter(|first| block.iter().all(|value| value == *first)) {
+        return (*same, 0);
+    }
     let mut sorted = [0i64; BLOCK];
     let sorted = &mut sorted[..block.len()];
     sorted.copy_from_slice(block);

@@ -134,12 +134,12 @@ impl Catalog {
         let read = || {
             let columns = match detail {
                 Detail::Summary => "facts, facts_crc",
-                Detail::Events => "facts, facts_crc, ends, extras, activity, ends_crc, names",
+                Detail::Ends | Detail::Events => "facts, facts_crc, ends, extras, activity, ends_crc, names",
             };
             let query = format!("SELECT {columns} FROM block WHERE file = ?1");
             let mut query = self.connection.prepare_cached(&query)?;
             let row = |row: &SqlRow<'_>| {
-                let whole = detail == Detail::Events;
+                let whole = detail != Detail::Summary;
                 let more = |index: usize| if whole { row.get(index) } else { Ok(Vec::new()) };
                 let blocks = Blocks {
                     facts: row.get(0)?,

@@ -150,11 +150,14 @@ impl Chain {
     fn append(&mut self, range: Range, size: SegmentSize, forks: &BTreeSet<Lsn>) {
         let goes_on = |last: &Range| last.end == range.start && last.format == range.format;
         match self.ranges.pop_if(|last| goes_on(last)) {
-            Some(last) => {
+            Some(mut last) => {
                 let next_fork = forks.range(range.start..).next();
                 if next_fork.is_some_and(|fork| fork.segment(size) == range.start.segment(size)) {
-                    let edge = Range { events: Vec::new(), wounds: Vec::new(), ..last.clone() };
-                    self.edges.insert(range.start, edge);
+                    // All that happened so far is not copied for each fork.
+                    let events = std::mem::take(&mut last.events);
+                    let wounds = std::mem::take(&mut last.wounds);
+                    self.edges.insert(range.start, last.clone());
+                    (last.events, last.wounds) = (events, wounds);
                 }
                 self.ranges.push(last.join(range));
             }

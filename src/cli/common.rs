@@ -159,9 +159,9 @@ impl CommonArgs {
         Ok(Archive::open(&self.archive, self.layout)?)
     }
 
-    /// The options with which all of an archive is read.
+    /// The options with which all of an archive is read for what recovery does.
     pub(super) fn options(clock: &Clock) -> Options {
-        Options { clock: clock.clone(), detail: Detail::Events, ..Options::default() }
+        Options { clock: clock.clone(), detail: Detail::Ends, ..Options::default() }
     }
 
     /// The colours for standard output.

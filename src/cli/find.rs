@@ -4,6 +4,7 @@ use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
 use super::lookup::look_up;
 use super::reading::Reading;
+use crate::audit::Options;
 use crate::backup::{self, LoadError};
 use crate::clock::{self, Clock};
 use crate::find::prune::can_narrow;
@@ -13,6 +14,7 @@ use crate::names::{self, Names};
 use crate::recovery::Library;
 use crate::report::find;
 use crate::report::json::Document;
+use crate::scan::Detail;
 use crate::scan::catalog_rows::Sighting;
 use crate::wal::{Lsn, PgTime, TimelineId, Xid};
 use clap::{Args, ValueEnum};
@@ -83,7 +85,7 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
     let clock = common.clock()?;
     let mut read_as = Vec::new();
     let query = query(args, &clock, &mut read_as)?;
-    let options = CommonArgs::options(&clock);
+    let options = Options { detail: Detail::Events, ..CommonArgs::options(&clock) };
     let rows = rows_of_backups(common)?;
     let wants_names = args.table.as_deref().is_some_and(|table| !is_file(table))
         || args.database.as_deref().is_some_and(|database| database.parse::<u32>().is_err());

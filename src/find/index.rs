@@ -50,9 +50,10 @@ impl Index {
         Self { happenings, across }
     }
 
-    /// These events without anything that belongs to them: enough to see which of them are meant.
-    pub(super) fn bare<'a>(library: &Library<'_>, events: impl Iterator<Item = &'a Event>) -> Self {
-        let mut events: Vec<Event> = events.cloned().collect();
+    /// The events without anything that belongs to them: enough to see which of them are meant.
+    pub fn bare(library: &Library<'_>) -> Self {
+        let across = Across::of(library);
+        let mut events: Vec<Event> = all_events(library, &across).cloned().collect();
         sort(&mut events);
         let bare = |event: Event| Happening {
             segment: segment(library, &event),
@@ -61,7 +62,7 @@ impl Index {
             losses: Vec::new(),
             event,
         };
-        Self { happenings: events.into_iter().map(bare).collect(), across: Across::default() }
+        Self { happenings: events.into_iter().map(bare).collect(), across }
     }
 }
 

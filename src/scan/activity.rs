@@ -8,7 +8,7 @@
 use crate::wal::payload::Reader;
 use crate::wal::record::{RelationFile, ResourceManager, first_block};
 use crate::wal::walk::Record;
-use crate::wal::{Major, TimelineId, Xid};
+use crate::wal::{Major, Xid};
 use indexmap::IndexSet;
 use std::collections::HashMap;
 
@@ -77,22 +77,43 @@ impl Activities {
     }
 }
 
+/// Places that [`TableSets`] and [`Gatherer`] look at before they ask a table of hashes.
+const RECENT: usize = 64;
+
+/// Where `number` has its place among the recent ones.
+const fn slot(number: u32) -> usize {
+    number as usize % RECENT
+}
+
 /// Sets of tables, each kept once: most transactions touch the same ones.
 #[derive(Debug)]
 struct TableSets {
     sets: IndexSet<Vec<RelationFile>>,
     grown: HashMap<(u32, RelationFile), u32>,
+    recent: [Option<(u32, RelationFile, u32)>; RECENT],
 }
 
 impl Default for TableSets {
     fn default() -> Self {
-        Self { sets: IndexSet::from([Vec::new()]), grown: HashMap::new() }
+        Self { sets: IndexSet::from([Vec::new()]), grown: HashMap::new(), recent: [None; RECENT] }
     }
 }
 
 impl TableSets {
     /// The set that `set` becomes with `table`.
     fn with(&mut self, set: u32, table: RelationFile) -> u32 {
+        let slot = slot(set.wrapping_mul(7) ^ table.number);
+        match self.recent[slot] {
+            Some((of, with, grown)) if of == set && with == table => grown,
+            _ => {
+                let grown = self.find(set, table);
+                self.recent[slot] = Some((set, table, grown));
+                grown
+            }
+        }
+    }
+
+    fn find(&mut self, set: u32, table: RelationFile) -> u32 {
         if let Some(grown) = self.grown.get(&(set, table)) {
             return *grown;
         }
@@ -120,10 +141,44 @@ impl TableSets {
 }
 
 /// Gathers what transactions do.
-#[derive(Debug, Default)]
+///
+/// Nearly every record is of one of the transactions met last, and nearly every new one has a number above all
+/// others: only the rest costs a look into a table of hashes.
+#[derive(Debug)]
 pub struct Gatherer {
-    by_transaction: HashMap<(TimelineId, Xid), Activity>,
+    /// What each did: by owner and transaction, but for those in `stragglers`.
+    all: Vec<Activity>,
+    /// Those that came when a later one was known, and their places in `late`.
+    stragglers: HashMap<(u32, u32), usize>,
+    late: Vec<Activity>,
+    recent: [Option<Recent>; RECENT],
     table_sets: TableSets,
+}
+
+/// A transaction met lately.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    key: (u32, u32),
+    place: Place,
+}
+
+/// Where what a transaction did is kept.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    InOrder(usize),
+    Late(usize),
+}
+
+impl Default for Gatherer {
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            stragglers: HashMap::new(),
+            late: Vec::new(),
+            recent: [None; RECENT],
+            table_sets: TableSets::default(),
+        }
+    }
 }
 
 impl Gatherer {
@@ -145,26 +200,63 @@ impl Gatherer {
 
     /// What was gathered, in a fixed order.
     pub fn finish(self) -> Activities {
-        let mut all: Vec<Activity> = self.by_transaction.into_values().filter(|a| *a != bare(a)).collect();
+        let mut all: Vec<Activity> = self.all.into_iter().chain(self.late).filter(|a| !is_bare(a)).collect();
         all.sort_by_key(|activity| (activity.owner, activity.xid));
         let table_sets = self.table_sets.keep(all.iter_mut().map(|activity| &mut activity.tables));
         Activities { of_transactions: all, table_sets }
     }
 
     fn of(&mut self, record: &Record<'_>) -> &mut Activity {
-        let (owner, xid) = (record.owner, record.header.xid());
-        let new = || Activity { owner: owner.0, xid: xid.0, ..Activity::default() };
-        self.by_transaction.entry((owner, xid)).or_insert_with(new)
+        let place = self.place((record.owner.0, record.header.xid().0));
+        self.at(place)
     }
 
     /// The same, once it is noted that the record touches rows of `table`.
     fn of_rows(&mut self, record: &Record<'_>, table: RelationFile) -> &mut Activity {
-        let (owner, xid) = (record.owner, record.header.xid());
-        let new = || Activity { owner: owner.0, xid: xid.0, ..Activity::default() };
-        let activity = self.by_transaction.entry((owner, xid)).or_insert_with(new);
-        activity.tables = self.table_sets.with(activity.tables, table);
+        let place = self.place((record.owner.0, record.header.xid().0));
+        let before = self.at(place).tables;
+        let tables = self.table_sets.with(before, table);
+        let activity = self.at(place);
+        activity.tables = tables;
         activity.database = table.database;
         activity
+    }
+
+    /// What is kept at a place that [`Self::place`] gave: nothing is ever taken out of the lists.
+    fn at(&mut self, place: Place) -> &mut Activity {
+        match place {
+            Place::InOrder(index) => &mut self.all[index],
+            Place::Late(index) => &mut self.late[index],
+        }
+    }
+
+    /// Where the transaction is kept, made if need be.
+    fn place(&mut self, key: (u32, u32)) -> Place {
+        let slot = slot(key.1);
+        match self.recent[slot] {
+            Some(recent) if recent.key == key => recent.place,
+            _ => {
+                let place = self.find(key);
+                self.recent[slot] = Some(Recent { key, place });
+                place
+            }
+        }
+    }
+
+    fn find(&mut self, key: (u32, u32)) -> Place {
+        let new = || Activity { owner: key.0, xid: key.1, ..Activity::default() };
+        let key_of = |activity: &Activity| (activity.owner, activity.xid);
+        if self.all.last().is_none_or(|last| key_of(last) < key) {
+            self.all.push(new());
+            return Place::InOrder(self.all.len() - 1);
+        }
+        match self.all.binary_search_by_key(&key, key_of) {
+            Ok(index) => Place::InOrder(index),
+            Err(_) => Place::Late(*self.stragglers.entry(key).or_insert_with(|| {
+                self.late.push(new());
+                self.late.len() - 1
+            })),
+        }
     }
 
     /// The user table that the record's first block belongs to.
@@ -238,7 +330,12 @@ impl Gatherer {
     }
 }
 
-/// An activity of which nothing is worth keeping.
-fn bare(activity: &Activity) -> Activity {
-    Activity { owner: activity.owner, xid: activity.xid, ..Activity::default() }
+/// Whether nothing of an activity is worth keeping.
+fn is_bare(activity: &Activity) -> bool {
+    activity.rows == Rows::default()
+        && activity.database == 0
+        && activity.tables == 0
+        && activity.created.is_empty()
+        && !activity.filled
+        && activity.truncated == 0
 }

@@ -23,6 +23,8 @@ pub enum Detail {
     /// Transactions are counted; other events are kept.
     Summary,
     /// Every event is kept.
+    Ends,
+    /// Every event is kept, and what transactions did to rows, and what is seen of the catalogs that hold names.
     Events,
 }
 
@@ -272,7 +274,7 @@ impl Collector {
         {
             run.add(operation.is_commit(), time);
         }
-        if self.detail == Detail::Events {
+        if self.detail != Detail::Summary {
             self.events.extend(Event::from_record(record, self.major));
         }
     }
@@ -285,8 +287,11 @@ impl Sink for Collector {
         if wanted { Capture::Whole } else { Capture::Headers }
     }
 
-    #[expect(clippy::inline_always, reason = "two comparisons for nearly every record")]
     #[inline(always)]
+    fn wants(&self, header: &RecordHeader, lsn: Lsn) -> bool {
+        lsn >= self.records_from || wanted_resource_manager(header.resource_manager(), self.detail)
+    }
+
     fn record(&mut self, record: &Record<'_>) {
         if record.lsn >= self.records_from {
             self.records.push((record.lsn, record.end));
@@ -295,7 +300,8 @@ impl Sink for Collector {
             ResourceManager::TRANSACTION => self.transaction(record),
             ResourceManager::XLOG => {
                 let event = Event::from_record(record, self.major);
-                self.events.extend(event.filter(|e| self.detail == Detail::Events || e.what != What::Switch));
+                self.events
+                    .extend(event.filter(|e| self.detail != Detail::Summary || e.what != What::Switch));
             }
             ResourceManager::DATABASE | ResourceManager::TABLESPACE => {
                 self.events.extend(Event::from_record(record, self.major));
@@ -310,6 +316,19 @@ impl Sink for Collector {
 
     fn run(&mut self, index: usize) {
         self.transactions.resize_with(index + 1, Transactions::default);
+    }
+}
+
+/// Whether records of this resource manager say anything that is kept.
+#[inline(always)]
+fn wanted_resource_manager(manager: ResourceManager, detail: Detail) -> bool {
+    match manager {
+        ResourceManager::XLOG
+        | ResourceManager::TRANSACTION
+        | ResourceManager::DATABASE
+        | ResourceManager::TABLESPACE => true,
+        ResourceManager::STORAGE | ResourceManager::HEAP | ResourceManager::HEAP2 => detail == Detail::Events,
+        _ => false,
     }
 }
 

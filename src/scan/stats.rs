@@ -39,6 +39,20 @@ impl Times {
         Self { first: time, last: time, min: time, max: time, regressions: 0, max_regression_us: 0 }
     }
 
+    /// Adds one at the end: what [`Self::then`] does with one.
+    #[inline]
+    pub fn add(&mut self, time: PgTime) {
+        if time < self.last {
+            self.regressions += 1;
+        }
+        if time < self.max {
+            self.max_regression_us = self.max_regression_us.max(self.max.micros_since(time));
+        }
+        self.last = time;
+        self.min = self.min.min(time);
+        self.max = self.max.max(time);
+    }
+
     /// These times followed by `next`.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
@@ -59,13 +73,16 @@ impl Transactions {
     /// Adds one commit or abort at the end.
     #[inline]
     pub fn add(&mut self, committed: bool, time: PgTime) {
-        let one = Self {
-            commits: u64::from(committed),
-            aborts: u64::from(!committed),
-            commit_times: committed.then_some((time, time)),
-            times: Some(Times::one(time)),
-        };
-        *self = self.then(one);
+        if committed {
+            self.commits += 1;
+            self.commit_times = Some((self.commit_times.map_or(time, |times| times.0), time));
+        } else {
+            self.aborts += 1;
+        }
+        match &mut self.times {
+            Some(times) => times.add(time),
+            none => *none = Some(Times::one(time)),
+        }
     }
 
     /// Adds an event, if it is the end of a transaction.

@@ -39,8 +39,11 @@ pub fn scan_or_recall(
     store.keep(entry, expectation, &facts);
     if expectation.detail == Detail::Summary {
         facts.events.retain(in_summary);
+        facts.events.shrink_to_fit();
+    }
+    if expectation.detail != Detail::Events {
         facts.activity = Activities::default();
-        facts.sightings.clear();
+        facts.sightings = Vec::new();
     }
     Ok(facts)
 }

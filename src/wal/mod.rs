@@ -7,6 +7,7 @@ pub mod name;
 pub mod owners;
 pub mod page;
 pub mod payload;
+mod quick;
 pub mod record;
 pub mod time;
 pub mod version;

@@ -19,6 +19,7 @@
 
 use super::fault::Fault;
 use super::lsn::{Lsn, Xid};
+use super::quick::check_image;
 use super::version::Major;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -31,7 +32,7 @@ pub const MAX_RECORD_BYTES: u32 = 1020 << 20;
 /// The smallest record: a header and nothing else.
 pub const MIN_RECORD_BYTES: u32 = 24;
 /// `XLR_MAX_BLOCK_ID`.
-const MAX_BLOCK_ID: u8 = 32;
+pub(super) const MAX_BLOCK_ID: u8 = 32;
 
 /// A resource manager's number (`RmgrId`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -233,12 +234,12 @@ pub struct BlockReference<'a> {
     pub will_init: bool,
 }
 
-const BLOCK_HAS_IMAGE: u8 = 0x10;
-const BLOCK_HAS_DATA: u8 = 0x20;
-const BLOCK_WILL_INIT: u8 = 0x40;
-const BLOCK_SAME_RELATION: u8 = 0x80;
-const ID_DATA_SHORT: u8 = 255;
-const ID_DATA_LONG: u8 = 254;
+pub(super) const BLOCK_HAS_IMAGE: u8 = 0x10;
+pub(super) const BLOCK_HAS_DATA: u8 = 0x20;
+pub(super) const BLOCK_WILL_INIT: u8 = 0x40;
+pub(super) const BLOCK_SAME_RELATION: u8 = 0x80;
+pub(super) const ID_DATA_SHORT: u8 = 255;
+pub(super) const ID_DATA_LONG: u8 = 254;
 const ID_ORIGIN: u8 = 253;
 const ID_TOPLEVEL_XID: u8 = 252;
 
@@ -347,25 +348,9 @@ fn image_header(cursor: &mut Cursor<'_>, page_bytes: u32, major: Major) -> Resul
     let hole_offset = cursor.u16()?;
     let info = cursor.u8()?;
     let bits = major.image_bits();
-    let has_hole = info & bits.has_hole != 0;
-    let compressed = info & bits.compressed() != 0;
-    let hole_length = match (compressed, has_hole) {
-        (true, true) => cursor.u16()?,
-        (true, false) => 0,
-        // As the server computes it, in 16 bits.
-        #[expect(clippy::cast_possible_truncation, reason = "uint16 in XLogRecordBlockImageHeader")]
-        (false, _) => page_bytes.wrapping_sub(u32::from(length)) as u16,
-    };
-    let fault = Fault::Image { hole_offset, hole_length, length };
-    let page_long = u32::from(length) == page_bytes;
-    let wrong = if has_hole {
-        hole_offset == 0 || hole_length == 0 || page_long
-    } else {
-        hole_offset != 0 || hole_length != 0
-    };
-    if wrong || (compressed && page_long) || (!has_hole && !compressed && !page_long) {
-        return Err(fault);
-    }
+    let has_length = info & bits.compressed() != 0 && info & bits.has_hole != 0;
+    let stored_hole = if has_length { Some(cursor.u16()?) } else { None };
+    let hole_length = check_image(length, hole_offset, info, stored_hole, page_bytes, bits)?;
     Ok(ImageHeader { length, hole_offset, hole_length, info })
 }
 
@@ -456,6 +441,9 @@ pub fn first_block(body: &[u8], page_bytes: u32, major: Major) -> Option<BlockRe
     let (id, rest) = body.split_first()?;
     if *id > MAX_BLOCK_ID {
         return None;
+    }
+    if let Some(block) = super::quick::plain_first_block(body) {
+        return Some(block);
     }
     block_header(&mut Cursor { rest }, *id, page_bytes, major, None).ok().map(|header| header.reference)
 }

@@ -25,6 +25,7 @@ mod gf2;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod sse42;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub use gf2::{combine, shift};
 pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]
 pub use sse42::Sse42;
+pub use streams::{LONGEST_RECORD, Place, STREAM_WORDS, Streams};
 
 /// The raw state with which a checksum begins.
 pub const INIT: u32 = u32::MAX;
@@ -49,6 +51,32 @@ pub trait Crc32c: Copy {
     ///
     /// `update(update(s, a), b)` equals `update(s, ab)`.
     fn update(self, state: u32, bytes: &[u8]) -> u32;
+
+    /// Computes the states of `streams`, which lie in `page`, where that helps [`Self::good_records`].
+    #[inline(always)]
+    fn run_streams(self, page: &[u8], streams: &mut Streams) {
+        let _ = (page, streams);
+    }
+
+    /// How many of the records at `places` have the right checksum, up to the first that has not; a record with
+    /// padding that is not zero has not. They lie in the stream of this number, and `run_streams` has gone over
+    /// the page.
+    #[inline(always)]
+    fn good_records(self, page: &[u8], places: &[Place], streams: &Streams, stream: usize) -> usize {
+        let _ = (streams, stream);
+        places.iter().take_while(|place| is_good_record(self, page, **place)).count()
+    }
+}
+
+/// Whether the record at `place` has the right checksum, and padding that is zero.
+#[inline(always)]
+fn is_good_record<C: Crc32c>(crc: C, page: &[u8], place: Place) -> bool {
+    let (start, total) = (place.start as usize, place.total as usize);
+    let padded = page.get(start..start + total.next_multiple_of(8)).unwrap_or_default();
+    let Some((record, padding)) = padded.split_at_checked(total) else { return false };
+    let stored = record.get(HEADER_BEFORE_CRC..).and_then(|rest| rest.first_chunk());
+    let stored = stored.map(|bytes| u32::from_le_bytes(*bytes));
+    stored.is_some() && stored == record_checksum(crc, record) && padding.iter().all(|byte| *byte == 0)
 }
 
 /// Work that computes many checksums, such as the walk over a segment.

@@ -10,7 +10,8 @@
 )]
 
 use super::gf2::{multiply, power_of_x};
-use super::{Crc32c, Walk};
+use super::streams::{Place, STREAM_WORDS, Streams};
+use super::{Crc32c, INIT, Walk, is_good_record};
 use std::arch::x86_64::{
     _mm_clmulepi64_si128, _mm_crc32_u8, _mm_crc32_u32, _mm_crc32_u64, _mm_cvtsi64_si128, _mm_cvtsi128_si64,
     _mm_xor_si128,
@@ -30,11 +31,27 @@ static SHIFTS: [u32; 2 * LONGEST + 1] = shifts();
 const fn shifts() -> [u32; 2 * LONGEST + 1] {
     let word = power_of_x(64);
     let mut table = [0; 2 * LONGEST + 1];
+    // The powers of x repeat after 2³¹ - 1.
+    table[0] = power_of_x((1 << 31) - 1 - 33);
     table[1] = power_of_x(64 - 33);
     let mut words = 2;
     while words <= 2 * LONGEST {
         table[words] = multiply(table[words - 1], word);
         words += 1;
+    }
+    table
+}
+
+/// `OVER_HEADER[n]` multiplies a state by x to the power 160 - 8 · n: it takes the state back over `n` bytes of
+/// padding, and then over the 20 bytes of a record's header.
+static OVER_HEADER: [u32; 8] = over_header();
+
+const fn over_header() -> [u32; 8] {
+    let mut table = [0; 8];
+    let mut padding = 0;
+    while padding < 8 {
+        table[padding] = power_of_x(160 - 8 * padding - 33);
+        padding += 1;
     }
     table
 }
@@ -66,6 +83,23 @@ impl Crc32c for Sse42 {
     fn update(self, state: u32, bytes: &[u8]) -> u32 {
         // SAFETY: a value of this type exists only after `detect` has seen both features on this processor.
         unsafe { update(state, bytes) }
+    }
+
+    #[expect(clippy::inline_always, reason = "must be compiled for the processor of the walk around it")]
+    #[inline(always)]
+    fn run_streams(self, page: &[u8], streams: &mut Streams) {
+        // SAFETY: a value of this type exists only after `detect` has seen both features on this processor.
+        unsafe { run_streams(page, streams) }
+    }
+
+    #[expect(clippy::inline_always, reason = "must be compiled for the processor of the walk around it")]
+    #[inline(always)]
+    fn good_records(self, page: &[u8], places: &[Place], streams: &Streams, stream: usize) -> usize {
+        // SAFETY: a value of this type exists only after `detect` has seen both features on this processor.
+        if unsafe { are_good(page, places, streams, stream) } {
+            return places.len();
+        }
+        places.iter().take_while(|place| is_good_record(self, page, **place)).count()
     }
 }
 
@@ -162,6 +196,66 @@ fn block_of_three(state: u32, first: &[[u8; 8]], second: &[[u8; 8]], third: &[[u
 #[target_feature(enable = "sse4.2,pclmulqdq")]
 fn product(a: u64, b: u32) -> std::arch::x86_64::__m128i {
     _mm_clmulepi64_si128::<0>(_mm_cvtsi64_si128(a.cast_signed()), _mm_cvtsi64_si128(i64::from(b)))
+}
+
+#[inline]
+#[target_feature(enable = "sse4.2,pclmulqdq")]
+fn run_streams(page: &[u8], streams: &mut Streams) {
+    let (page, _) = page.as_chunks::<8>();
+    let words = streams.words.min(STREAM_WORDS);
+    let part = |begin: usize| page.get(begin..).and_then(|rest| rest.get(..words));
+    let [first, second, third] = streams.begins.map(part);
+    let (Some(first), Some(second), Some(third)) = (first, second, third) else { return };
+    let [one, two, three] = streams.states.each_mut().map(|states| states.get_mut(1..=words));
+    let (Some(one), Some(two), Some(three)) = (one, two, three) else { return };
+    let (mut a, mut b, mut c) = (0, 0, 0);
+    let states = one.iter_mut().zip(two).zip(three);
+    for (((x, y), z), ((one, two), three)) in first.iter().zip(second).zip(third).zip(states) {
+        a = _mm_crc32_u64(a, u64::from_le_bytes(*x));
+        b = _mm_crc32_u64(b, u64::from_le_bytes(*y));
+        c = _mm_crc32_u64(c, u64::from_le_bytes(*z));
+        (*one, *two, *three) = (low(a), low(b), low(c));
+    }
+}
+
+/// Whether all records at `places` have the right checksum.
+///
+/// With `P(i)` the state after word `i` of the stream, the data from word `a` to word `b`, its padding included,
+/// takes the state `INIT` to `P(b) + (P(a) + INIT) · x^(64 (b - a))`. That goes back over the padding and forward
+/// over the header, whose own bytes are added.
+#[target_feature(enable = "sse4.2,pclmulqdq")]
+fn are_good(page: &[u8], places: &[Place], streams: &Streams, stream: usize) -> bool {
+    let (Some(begin), Some(states)) = (streams.begins.get(stream), streams.states.get(stream)) else {
+        return false;
+    };
+    let (page, _) = page.as_chunks::<8>();
+    let mut differing = 0;
+    for place in places {
+        let (start, total) = (place.start as usize / 8, place.total as usize);
+        let Some([one, two, three]) = page.get(start..).and_then(|rest| rest.first_chunk()) else {
+            return false;
+        };
+        let from = start.wrapping_add(3).wrapping_sub(*begin);
+        let words = total.div_ceil(8).wrapping_sub(3);
+        let (Some(before), Some(behind)) = (states.get(from), states.get(from.wrapping_add(words))) else {
+            return false;
+        };
+        let Some(over_data) = SHIFTS.get(words) else { return false };
+        let over_header = OVER_HEADER[total.wrapping_neg() & 7];
+        let own = _mm_crc32_u64(_mm_crc32_u64(0, u64::from_le_bytes(*one)), u64::from_le_bytes(*two));
+        let three = u64::from_le_bytes(*three);
+        let own = _mm_crc32_u32(low(own), low(three & u64::from(u32::MAX)));
+        let data = times(times(before ^ INIT, *over_data) ^ behind, over_header);
+        differing |= !(data ^ own) ^ low(three >> 32);
+    }
+    differing == 0
+}
+
+/// The product of a state and a power of x from one of the tables.
+#[inline]
+#[target_feature(enable = "sse4.2,pclmulqdq")]
+fn times(state: u32, power: u32) -> u32 {
+    low(_mm_crc32_u64(0, _mm_cvtsi128_si64(product(u64::from(state), power)).cast_unsigned()))
 }
 
 fn bytes_of(words: usize) -> u64 {

@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
-use super::{Crc32c, INIT, Portable, Walk, checksum, combine, finish, record_checksum, shift, with_best};
+use super::{
+    Crc32c, INIT, Place, Portable, Streams, Walk, checksum, combine, finish, record_checksum, shift,
+    with_best,
+};
 use proptest::prelude::*;
 
 /// Bytes without a pattern that a table error could hide in.
@@ -114,5 +117,70 @@ proptest! {
         let expected = Check(state, &bytes).walk(Portable);
         prop_assert_eq!(with_best(Check(state, &bytes)), expected);
         prop_assert_eq!(oracle(state, &bytes), expected.0);
+    }
+}
+
+/// Records that follow one another from `from` on in a page of noise, each with its checksum, padding zeroed.
+fn page_of_records(from: usize, lengths: &[usize]) -> (Vec<u8>, Vec<Place>) {
+    let mut page = noise(8192);
+    let mut places = Vec::new();
+    let mut start = from;
+    for length in lengths {
+        let end = start + length.next_multiple_of(8);
+        if end > page.len() {
+            break;
+        }
+        page[start + length..end].fill(0);
+        let checksum = record_checksum(Portable, &page[start..start + length]).unwrap();
+        page[start + 20..start + 24].copy_from_slice(&checksum.to_le_bytes());
+        places.push(Place { start: start.try_into().unwrap(), total: (*length).try_into().unwrap() });
+        start = end;
+    }
+    (page, places)
+}
+
+/// How many records at the beginning are good, by the streams of the best implementation.
+struct Good<'a>(&'a [u8], &'a [Place]);
+
+impl Walk for Good<'_> {
+    type Out = usize;
+
+    #[expect(clippy::inline_always, reason = "see Walk")]
+    #[inline(always)]
+    fn walk<C: Crc32c>(self, crc: C) -> usize {
+        let mut streams = Streams::default();
+        let cuts = streams.lay(self.0.len() / 8, self.1).expect("a page is not too long");
+        crc.run_streams(self.0, &mut streams);
+        let mut good = 0;
+        for (stream, part) in cuts.windows(2).enumerate() {
+            good += crc.good_records(self.0, &self.1[part[0]..part[1]], &streams, stream);
+            if good < part[1] {
+                break;
+            }
+        }
+        good
+    }
+}
+
+proptest! {
+    #[test]
+    fn streams_find_the_first_wrong_record(
+        from in 3_usize..600,
+        lengths in proptest::collection::vec(prop_oneof![24_usize..200, 24_usize..=1024], 1..120),
+        flip in proptest::option::of((0_usize..8192, 0_u8..8)),
+    ) {
+        let (mut page, places) = page_of_records(8 * from, &lengths);
+        prop_assume!(!places.is_empty());
+        let mut expected = places.len();
+        if let Some((at, bit)) = flip {
+            page[at] ^= 1 << bit;
+            let hit = |place: &Place| {
+                let start = place.start as usize;
+                (start..start + (place.total as usize).next_multiple_of(8)).contains(&at)
+            };
+            expected = places.iter().position(hit).unwrap_or(expected);
+        }
+        prop_assert_eq!(with_best(Good(&page, &places)), expected);
+        prop_assert_eq!(Good(&page, &places).walk(Portable), expected);
     }
 }

@@ -1,7 +1,7 @@
 //! What a walk notes when something is wrong, and how it loses and finds its place.
 
 use super::facts::{Context, HeadEnd, Sink, Wound};
-use super::{MAX_WOUNDS, State, Walk};
+use super::{MAX_WOUNDS, State, Walk, is_zero};
 use crate::wal::fault::Fault;
 use crate::wal::lsn::Lsn;
 
@@ -9,7 +9,7 @@ impl<S: Sink> Walk<S> {
     /// Everything from `from` on in the page should be zero.
     pub(super) fn check_rest_of_page(&mut self, page: &[u8], at: Lsn, from: usize) {
         let rest = page.get(from..).unwrap_or_default();
-        if rest.iter().all(|byte| *byte == 0) {
+        if is_zero(rest) {
             return;
         }
         let first = rest.iter().position(|byte| *byte != 0).unwrap_or(0);

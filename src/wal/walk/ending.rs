@@ -2,7 +2,7 @@
 
 use super::facts::{Context, Ending, Sink, Tail, Wound};
 use super::gathered::length_by_checksum;
-use super::{State, Walk};
+use super::{State, Walk, is_zero};
 use crate::wal::fault::Fault;
 use crate::wal::lsn::Lsn;
 use crate::wal::page::{PageHeader, SHORT_HEADER_BYTES};
@@ -11,7 +11,7 @@ use crate::wal::record::RecordHeader;
 impl<S: Sink> Walk<S> {
     /// Zeros where a record is due: the WAL ends here, unless more of it follows.
     pub(super) fn end_of_wal(&mut self, rest: &[u8], lsn: Lsn) {
-        if rest.iter().any(|byte| *byte != 0) {
+        if !is_zero(rest) {
             self.bad_record(Fault::RecordLength { found: 0 }, lsn);
             return;
         }
@@ -75,7 +75,7 @@ impl<S: Sink> Walk<S> {
         let wound = self.new_wound(fault, at, at);
         let due = if self.state == State::Open { self.partial.start } else { at };
         if self.state != State::Lost {
-            if header.is_zero() && page.iter().all(|byte| *byte == 0) {
+            if header.is_zero() && is_zero(page) {
                 self.doubt_open_record(before, at);
                 self.assume_end(Ending::Zero { from: due }, wound);
                 return;

@@ -83,6 +83,11 @@ impl<'a> Record<'a> {
 pub trait Sink {
     /// How much of this record is needed, should it cross pages.
     fn capture(&self, header: &RecordHeader, body: &[u8]) -> Capture;
+    /// Whether [`Self::record`] has to hear of a verified record at `lsn`. It may hear of others too.
+    fn wants(&self, header: &RecordHeader, lsn: Lsn) -> bool {
+        let _ = (header, lsn);
+        true
+    }
     /// A verified record, in the order of the WAL.
     fn record(&mut self, record: &Record<'_>);
     /// A new run begins: the record that comes next does not follow the one before (or has another owner).

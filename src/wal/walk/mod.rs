@@ -15,6 +15,7 @@
 //! PostgreSQL: `XLogReadRecord`, `XLogReaderValidatePageHeader`, `ValidXLogRecord` in
 //! `src/backend/access/transam/xlogreader.c`, 9.5 to 19.
 
+mod batch;
 mod continuation;
 mod damage;
 mod ending;
@@ -91,6 +92,8 @@ pub struct Walk<S> {
     owner: TimelineId,
     owner_until: Lsn,
     partial: Tail,
+    /// Taken while it is in use.
+    batch: Option<batch::Batch>,
     out: Walked,
 }
 
@@ -117,6 +120,7 @@ impl<S: Sink> Walk<S> {
             owner,
             owner_until,
             partial: Tail::empty(),
+            batch: Some(batch::Batch::default()),
             out: Walked::default(),
         }
     }
@@ -242,5 +246,12 @@ impl<S: Sink> Walk<S> {
 
 /// Whether nothing but zeros stands behind a short page header.
 fn is_empty_behind_header(page: &[u8]) -> bool {
-    page.get(SHORT_HEADER_BYTES..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
+    page.get(SHORT_HEADER_BYTES..).is_some_and(is_zero)
+}
+
+/// Whether all of `bytes` are zero.
+fn is_zero(bytes: &[u8]) -> bool {
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    blocks.iter().all(|block| block.iter().fold(0, std::ops::BitOr::bitor) == 0)
+        && rest.iter().all(|b| *b == 0)
 }

@@ -24,7 +24,9 @@ impl<S: Sink> Walk<S> {
     #[inline(always)]
     pub(super) fn records_in_page<C: Crc32c>(&mut self, crc: C, page: &[u8], at: Lsn, mut position: usize) {
         let major = self.setup.format.major;
-        while let Some(rest) = page.get(position..).filter(|rest| !rest.is_empty()) {
+        loop {
+            position = self.records_together(crc, page, at, position);
+            let Some(rest) = page.get(position..).filter(|rest| !rest.is_empty()) else { break };
             let lsn = at.plus(position as u64);
             let Some((length, _)) = rest.split_first_chunk() else { return };
             let total = u32::from_le_bytes(*length);
