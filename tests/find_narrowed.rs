@@ -84,7 +84,8 @@ fn narrowed_questions_get_the_whole_answer() {
         let without = |kept: &BTreeSet<SegmentName>| all.difference(kept).copied().collect::<BTreeSet<_>>();
         let zones: Vec<&FileZone> = own.iter().collect();
         let open = (0..zones.len()).filter(|at| zones[*at].open).collect();
-        let looked_at = with_successors(open, &zones).into_iter().map(|at| zones[at].name).collect();
+        let looked_at =
+            with_successors(open, &zones, |_| true).into_iter().map(|at| zones[at].name).collect();
         let mut widened = own.clone();
         widen_across(
             &library.without(&plan, &without(&looked_at)),

@@ -191,8 +191,8 @@ pub trait Store: Send + Sync + Debug {
     fn deletion(&self, sample: &Object) -> Result<Deletion, StoreError>;
 
     /// Removes objects in the order given, in batches where the store has them. `done` hears of each object,
-    /// by its index, once it is gone or could not be removed; when it breaks, nothing more is begun. Only what
-    /// still is as it was listed is removed.
+    /// by its index, once it is gone or could not be removed; when it breaks, nothing more is begun (it still hears of
+    /// the rest of a batch that was on its way). Only what still is as it was listed is removed.
     fn remove(
         &self,
         objects: &[&Object],

@@ -4,11 +4,13 @@
 //! next one forked, and from the fork's segment on the child's, which begins with a copy. What stands before the
 //! first file on a path was cleaned up or never archived: that is where the archive begins, not a gap.
 
+use super::islands::{Islands, Present};
 use super::timelines::ClusterView;
 use super::{files, forks};
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Severity};
+use crate::timeline::History;
 use crate::wal::{SegmentName, SegmentNumber, TimelineId, WalFileName};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Segments missing in a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -41,27 +43,44 @@ struct Leg {
     last: SegmentNumber,
 }
 
-/// Every hole, once, however many paths lead through it.
-pub(super) fn holes(view: &ClusterView<'_>) -> Vec<Hole> {
-    let mut holes = BTreeSet::new();
-    // Many paths lead over the files of one timeline: what stands there is gathered once.
-    let mut standing: BTreeMap<TimelineId, BTreeSet<SegmentNumber>> = view.unusable();
-    for (timeline, chain) in &view.cluster.chains {
-        standing.entry(*timeline).or_default().extend(&chain.present);
-    }
-    let nothing = BTreeSet::new();
+/// Every hole, once, however many paths lead through it, and why it is no loss: the label of the backup whose
+/// island ends before it, on every path.
+pub(super) fn holes(view: &ClusterView<'_>) -> BTreeMap<Hole, Option<String>> {
+    let islands = Islands::of(view);
+    let mut holes: BTreeMap<Hole, Option<String>> = BTreeMap::new();
     for timeline in view.cluster.chains.keys() {
         let legs = legs(view, *timeline);
         let Some(begin) = legs.iter().find_map(|leg| first_present(view, leg)) else { continue };
+        let history = view.history(*timeline).unwrap_or_else(|| History::without_parents(*timeline));
+        let mut present = Present::new();
         for leg in &legs {
             let first = leg.first.max(begin);
-            if first <= leg.last {
-                let standing = standing.get(&leg.timeline).unwrap_or(&nothing);
-                holes_in(standing, Leg { first, ..*leg }, &mut holes);
+            if first > leg.last {
+                continue;
             }
+            for hole in holes_in(view, Leg { first, ..*leg }) {
+                let in_front: Present =
+                    present.iter().copied().chain(numbers(view, leg, hole.first)).collect();
+                let island = islands.before(&hole, &history, &in_front).map(|backup| backup.label.clone());
+                let known = holes.entry(hole).or_insert_with(|| island.clone());
+                *known = known.take().filter(|_| island.is_some());
+            }
+            present.extend(numbers(view, leg, leg.last.next()));
         }
     }
-    holes.into_iter().collect()
+    holes
+}
+
+/// The segments of a leg that are there, in front of `until`.
+fn numbers(
+    view: &ClusterView<'_>,
+    leg: &Leg,
+    until: SegmentNumber,
+) -> impl Iterator<Item = (TimelineId, SegmentNumber)> {
+    let (timeline, first) = (leg.timeline, leg.first);
+    let chain = view.cluster.chains.get(&timeline);
+    let present = chain.into_iter().flat_map(move |chain| chain.present.range(first..until.max(first)));
+    present.map(move |number| (timeline, *number))
 }
 
 /// The legs of the path to `timeline`, oldest first, up to its last file.
@@ -95,22 +114,38 @@ fn first_present(view: &ClusterView<'_>, leg: &Leg) -> Option<SegmentNumber> {
     present.range(leg.first..=leg.last).next().copied()
 }
 
-fn holes_in(standing: &BTreeSet<SegmentNumber>, leg: Leg, holes: &mut BTreeSet<Hole>) {
+fn holes_in(view: &ClusterView<'_>, leg: Leg) -> Vec<Hole> {
+    let mut holes = Vec::new();
+    let mut present = view.unusable(leg.timeline);
+    present.extend(view.cluster.chains.get(&leg.timeline).iter().flat_map(|chain| &chain.present));
     let mut due = leg.first;
-    for number in standing.range(leg.first..=leg.last) {
+    for number in present.range(leg.first..=leg.last) {
         if *number > due {
-            holes.insert(Hole { timeline: leg.timeline, first: due, count: number.0 - due.0 });
+            holes.push(Hole { timeline: leg.timeline, first: due, count: number.0 - due.0 });
         }
         due = number.next();
     }
     if due <= leg.last {
-        holes.insert(Hole { timeline: leg.timeline, first: due, count: leg.last.0 - due.0 + 1 });
+        holes.push(Hole { timeline: leg.timeline, first: due, count: leg.last.0 - due.0 + 1 });
     }
+    holes
 }
 
 /// One finding for each hole.
-pub(super) fn findings(view: &ClusterView<'_>, holes: &[Hole]) -> Vec<Finding> {
-    holes.iter().map(|hole| finding(view, hole)).collect()
+pub(super) fn findings(view: &ClusterView<'_>, holes: &BTreeMap<Hole, Option<String>>) -> Vec<Finding> {
+    let told = |(hole, island): (&Hole, &Option<String>)| match island {
+        None => finding(view, hole),
+        Some(label) => {
+            let mut finding = finding(view, hole).rated(Severity::Info);
+            finding.message = format!(
+                "{}: no loss, retention keeps backup {label} with its own WAL only, and the WAL that other backups \
+                 need begins behind this",
+                finding.message
+            );
+            finding
+        }
+    };
+    holes.iter().map(told).collect()
 }
 
 fn finding(view: &ClusterView<'_>, hole: &Hole) -> Finding {

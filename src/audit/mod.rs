@@ -16,6 +16,7 @@ mod files;
 mod forks;
 mod gaps;
 mod impact;
+mod islands;
 mod parts;
 pub mod plan;
 pub mod stretch;
@@ -29,6 +30,7 @@ pub use survey::{Survey, expectations, join, survey, survey_with};
 pub use timelines::TimelineReport;
 
 use crate::archive::{Archive, StoreError};
+use crate::backup::{self, BaseBackup};
 use crate::chain::chains::{ClusterId, FileState};
 use crate::clock::Clock;
 use crate::finding::{Code, Finding, Severity};
@@ -159,7 +161,8 @@ pub fn audit(
     options: &Options,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Audit, AuditError> {
-    let newest = plan(archive, options)?;
+    let mut newest = plan(archive, options)?;
+    newest.backups = islands_of(archive, &newest);
     let parts = earlier_parts(archive, &newest, options)?;
     audit_planned(archive, &newest, &parts, options, None, progress)
 }
@@ -181,7 +184,10 @@ pub fn earlier_parts(archive: &Archive, newest: &Plan, options: &Options) -> Res
         let archive = archive.part(group);
         match plan(&archive, options) {
             Err(AuditError::NoWal(_)) => {}
-            plan => parts.push(Part { archive, plan: plan?, group: group.clone() }),
+            plan => {
+                let plan = Plan { backups: newest.backups.clone(), ..plan? };
+                parts.push(Part { archive, plan, group: group.clone() });
+            }
         }
     }
     Ok(parts)
@@ -205,6 +211,14 @@ pub fn audit_planned(
     Ok(audit)
 }
 
+/// The base backups, where a tool says which it keeps for ever. What cannot be read explains no gap.
+fn islands_of(archive: &Archive, plan: &Plan) -> Vec<BaseBackup> {
+    if plan.inventory.backups.is_empty() {
+        return Vec::new();
+    }
+    backup::discover(archive, &plan.inventory).backups
+}
+
 /// Reads the verdict off the joined facts.
 pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
     let newest = survey.chains.newest();
@@ -224,12 +238,13 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
         let view = timelines::ClusterView { id: *id, cluster, plan, survey, is_newest };
         let contradicted = forks::contradicted(&view);
         let mut holes = gaps::holes(&view);
-        holes.retain(|hole| !contradicted.explains_hole(hole));
-        missing += holes.iter().map(|hole| hole.count).sum::<u64>();
+        holes.retain(|hole, _| !contradicted.explains_hole(hole));
+        let lost = holes.iter().filter(|(_, island)| island.is_none());
+        missing += lost.map(|(hole, _)| hole.count).sum::<u64>();
         let stretches = stretch::stretches(&view);
         let mut of_cluster: Vec<Finding> = wounds::findings(&view);
         if is_newest {
-            of_files.extend(files::unread(plan, newest, &holes));
+            of_files.extend(files::unread(plan, newest, &holes.keys().copied().collect::<Vec<_>>()));
             of_cluster.append(&mut of_files);
         }
         of_cluster.extend(gaps::findings(&view, &holes));

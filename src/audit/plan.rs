@@ -2,6 +2,7 @@
 
 use super::{AuditError, Options};
 use crate::archive::{Archive, Entry, Inventory, ReadError, Stray};
+use crate::backup::BaseBackup;
 use crate::finding::{Code, Finding};
 use crate::timeline::{History, HistoryError};
 use crate::wal::{Lsn, Owners, SegmentName, TimelineId, WalFileName};
@@ -21,6 +22,8 @@ pub struct Plan {
     pub histories: BTreeMap<TimelineId, History>,
     /// Timelines that have a history file, readable or not.
     pub history_files: BTreeSet<TimelineId>,
+    /// The base backups, as far as whoever judges wants to tell what retention left out from what is lost.
+    pub backups: Vec<BaseBackup>,
     /// What is wrong with them, and with the listing.
     pub findings: Vec<Finding>,
 }
@@ -36,6 +39,7 @@ pub fn plan_of(archive: &Archive, inventory: Inventory, options: &Options) -> Re
         entries: Vec::new(),
         histories: BTreeMap::new(),
         history_files: BTreeSet::new(),
+        backups: Vec::new(),
         findings: Vec::new(),
         inventory,
     };

@@ -6,7 +6,7 @@ use crate::chain::chains::{Cluster, ClusterId, FileRecord, FileState};
 use crate::scan::stats::Transactions;
 use crate::timeline::History;
 use crate::wal::{Lsn, PgTime, SegmentName, SegmentNumber, TimelineId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// One cluster of a survey, with what is needed to judge it.
 #[derive(Clone, Copy, Debug)]
@@ -44,22 +44,19 @@ impl ClusterView<'_> {
         }
     }
 
-    /// Segments of each timeline whose file stands there but is no part of the chain, which is a finding of its own:
+    /// Segments of `timeline` whose file stands there but is no part of the chain, which is a finding of its own:
     /// it is empty, or no WAL, or another cluster's.
-    pub fn unusable(&self) -> BTreeMap<TimelineId, BTreeSet<SegmentNumber>> {
+    pub fn unusable(&self, timeline: TimelineId) -> BTreeSet<SegmentNumber> {
         let is_unusable = |(index, file): &(usize, &FileRecord)| match file.cluster {
+            _ if file.name.timeline != timeline => false,
             _ if file.state == FileState::Recycled => {
                 !files::is_kept_for_later(self.plan, self.survey, *index)
             }
             Some(cluster) => cluster != self.id,
             None => self.is_newest,
         };
-        let mut unusable: BTreeMap<TimelineId, BTreeSet<SegmentNumber>> = BTreeMap::new();
-        for (_, file) in self.survey.chains.files.iter().enumerate().filter(is_unusable) {
-            let number = file.name.number(self.id.segment_size);
-            unusable.entry(file.name.timeline).or_default().extend(number);
-        }
-        unusable
+        let files = self.survey.chains.files.iter().enumerate().filter(is_unusable);
+        files.filter_map(|(_, file)| file.name.number(self.id.segment_size)).collect()
     }
 
     /// Name of the segment of `timeline` that holds `lsn`.

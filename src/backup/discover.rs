@@ -120,7 +120,9 @@ impl Discovered {
             };
             for backup in &mut catalogued.backups {
                 backup.permanent = true;
-                if content.trim_ascii() == b"standalone" {
+                // Any other word than `standalone` is `full`, or one that nobody knows: more is kept then.
+                backup.keeps_wal_behind = content.trim_ascii() != b"standalone";
+                if !backup.keeps_wal_behind {
                     backup.cautions.push("Barman keeps it standalone, without the WAL after it".to_owned());
                 }
             }

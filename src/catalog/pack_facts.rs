@@ -44,7 +44,7 @@ pack_struct! {
     KeptRow { committed, oid, xmin, length, columns }
     Sighting { lsn, owner, file, block, seen }
     Zone { owner, events, ends, timed, xids, active, has_names, has_checkpoint, has_sightings }
-    FileZone { name, start, end, open, is_middle, zones }
+    FileZone { name, start, end, open, across, is_middle, zones }
 }
 
 pack_enum! {

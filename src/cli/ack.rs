@@ -8,9 +8,10 @@ use crate::report::json::Document;
 use crate::report::printable;
 use crate::retention::baseline::{Accepted, Baseline, BaselineError};
 use crate::retention::places;
-use crate::wal::WalFileName;
+use crate::wal::{SegmentName, WalFileName};
 use clap::Args;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What `ack` takes.
@@ -18,7 +19,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct AckArgs {
     #[command(flatten)]
     common: CommonArgs,
-    /// The file whose loss or damage is accepted, as findings name it
+    /// The file whose loss or damage is accepted, as findings name it. Of a gap: its first segment; the gap is accepted
+    /// as far as it goes now
     #[arg(long, value_name = "NAME")]
     segment: String,
     /// Why it is accepted
@@ -54,14 +56,13 @@ pub(super) fn run(args: &AckArgs) -> Result<Status, CommandError> {
         return Err(CommandError::Usage("a reason is needed: somebody will ask".to_owned()));
     }
     let archive = args.common.open()?;
-    let path = place(args.baseline.as_deref(), &archive).ok_or_else(|| {
-        CommandError::Failed("neither XDG_STATE_HOME nor HOME is set: name a file with --baseline".to_owned())
-    })?;
+    let path = place(args.baseline.as_deref(), &archive)?;
     let mut known = Baseline::load(&path)?;
     known.accept(Accepted {
         segment: args.segment.clone(),
         reason: args.reason.clone(),
         accepted_at: Clock::utc().iso(clock::now()),
+        through: end_of_gap(&archive, &args.segment)?,
         codes: Vec::new(),
     });
     known.save(&path)?;
@@ -78,7 +79,37 @@ pub(super) fn run(args: &AckArgs) -> Result<Status, CommandError> {
     Ok(Status::Good)
 }
 
-fn place(given: Option<&Path>, archive: &Archive) -> Option<PathBuf> {
+/// Of a segment that is not there: a name just in front of the next one that is, so that a gap that grows is news.
+fn end_of_gap(archive: &Archive, segment: &str) -> Result<Option<String>, CommandError> {
+    let Some(WalFileName::Segment(lost)) = WalFileName::parse(segment) else { return Ok(None) };
+    let present: BTreeSet<SegmentName> = archive
+        .inventory()?
+        .entries
+        .iter()
+        .filter_map(|entry| match entry.name {
+            WalFileName::Segment(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    if present.contains(&lost) {
+        return Ok(None);
+    }
+    let next = present.range(lost..).next().filter(|next| next.timeline == lost.timeline);
+    // Names are compared, whatever the size of segments: it need not be the name of one.
+    Ok(next.map(|next| match next.segment.checked_sub(1) {
+        Some(segment) => SegmentName { segment, ..*next }.to_string(),
+        None => SegmentName { log: next.log.saturating_sub(1), segment: u32::MAX, ..*next }.to_string(),
+    }))
+}
+
+/// Where the baseline of `archive` is.
+pub(super) fn place(given: Option<&Path>, archive: &Archive) -> Result<PathBuf, CommandError> {
+    place_if_any(given, archive).ok_or_else(|| {
+        CommandError::Failed("neither XDG_STATE_HOME nor HOME is set: name a file with --baseline".to_owned())
+    })
+}
+
+fn place_if_any(given: Option<&Path>, archive: &Archive) -> Option<PathBuf> {
     given.map(Path::to_owned).or_else(|| places::of_archive(archive, "baseline.json"))
 }
 
@@ -87,5 +118,5 @@ pub(super) fn baseline(given: Option<&Path>, archive: &Archive) -> Result<Baseli
     if let Some(missing) = given.filter(|path| !path.exists()) {
         return Err(CommandError::Failed(format!("there is no baseline {}", missing.display())));
     }
-    Ok(place(given, archive).map(|path| Baseline::load(&path)).transpose()?.unwrap_or_default())
+    Ok(place_if_any(given, archive).map(|path| Baseline::load(&path)).transpose()?.unwrap_or_default())
 }

@@ -8,16 +8,14 @@ use crate::audit;
 use crate::backup::{self, BaseBackup};
 use crate::clock::{self, Clock};
 use crate::finding::Finding;
-use crate::recovery::Library;
-use crate::recovery::windows::{Window, windows};
 use crate::report::cleanup::{Outcome, answer, render};
 use crate::report::json::Document;
-use crate::retention::execute::{ExecuteError, Lock, execute};
-use crate::retention::{Cleanup, Policy, Ruled, baseline, choose, plan, prove};
+use crate::retention::baseline::{Accepted, Baseline};
+use crate::retention::execute::{Done, ExecuteError, Lock, execute, kept_by_store};
+use crate::retention::{Policy, Proposal, baseline, propose, prove};
 use crate::wal::{PgTime, WalFileName};
 use clap::Args;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What `cleanup` takes.
 #[derive(Debug, Args)]
@@ -26,22 +24,24 @@ pub(super) struct CleanupArgs {
     common: CommonArgs,
     #[command(flatten)]
     retention: RetentionArgs,
-    /// Backups older than this many days are no longer protected (they themselves are never removed)
+    /// Backups older than this many days no longer keep the WAL of their own time (the backups themselves are never
+    /// removed). Without it every known backup keeps it, or with --keep-backups alone those N
     #[arg(long, value_name = "D")]
     backup_days: Option<u32>,
-    /// Remove timelines that no kept backup can reach
+    /// Remove WAL and histories of timelines that no kept backup can reach, and parents' WAL behind the last fork; the
+    /// newest timeline always stays
     #[arg(long)]
     prune_timelines: bool,
-    /// Remove backup history files that no kept backup needs
+    /// Remove backup history files (.backup) of backups that are not kept
     #[arg(long)]
     clean_history: bool,
-    /// Reckon days from this time
+    /// Count days back from this time (default: now)
     #[arg(long, value_name = "T")]
     now: Option<String>,
-    /// Remove; without it the plan is shown only
+    /// Do it. Without this the plan is shown and nothing is removed
     #[arg(long)]
     execute: bool,
-    /// Move files there instead of removing them
+    /// With --execute: move files there instead of deleting them. A directory, or for a bucket another folder of it
     #[arg(long, value_name = "DIR")]
     trash: Option<PathBuf>,
     /// Known losses (default: what `walproof ack` recorded for this archive)
@@ -49,20 +49,21 @@ pub(super) struct CleanupArgs {
     baseline: Option<PathBuf>,
 }
 
-/// What must stay. All that is given holds.
+/// What must stay. At least one is needed; all that are given hold.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 struct RetentionArgs {
-    /// Keep the last N backups and all WAL from the first of them on
+    /// Keep all WAL from the start of the Nth last backup on. Backups that are kept for ever, or cannot be recovered
+    /// from, do not count
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep_backups: Option<u32>,
-    /// Keep every target of the last D days reachable
+    /// Keep every target of the last D days reachable: all WAL from the last backup before that time on
     #[arg(long, value_name = "D", conflicts_with = "keep_since")]
     keep_days: Option<u32>,
-    /// Keep every target since this time reachable
+    /// The same, since this time
     #[arg(long, value_name = "T")]
     keep_since: Option<String>,
-    /// Keep this WAL file, which must be in the archive, and all behind it
+    /// Keep this WAL file, which must be in the archive, and all WAL behind it on every timeline
     #[arg(long, value_name = "WALFILE", value_parser = wal_file)]
     oldest_kept: Option<WalFileName>,
 }
@@ -100,15 +101,6 @@ fn policy(args: &CleanupArgs, clock: &Clock) -> Result<Policy, CommandError> {
     })
 }
 
-/// A plan with its proof.
-struct Planned {
-    cleanup: Cleanup,
-    before: Vec<Window>,
-    after: Vec<Window>,
-    refused: Option<String>,
-    findings: Vec<Finding>,
-}
-
 /// Runs the command.
 pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
     let common = &args.common;
@@ -119,81 +111,73 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
     // From before the archive is read until the last file is gone.
     let lock = args.execute.then(|| Lock::take(&archive)).transpose()?;
     let options = CommonArgs::options(&clock);
-    let listing = audit::plan(&archive, &options)?;
+    let mut listing = audit::plan(&archive, &options)?;
     let backups = all_backups(common, &backup::discover(&archive, &listing.inventory))?;
+    listing.backups.clone_from(&backups);
     // What is removed for good is judged by what stands there now, not by what was read once.
     let library = read_library(common, &archive, &listing, &options, None)?;
     let mut audit = audit::judge(&listing, &audit::join(&listing, library.facts_in_order()), &options);
-    baseline::acknowledge(&mut audit, &super::ack::baseline(args.baseline.as_deref(), &archive)?);
-    let planned = prepare(&library, &backups, &policy, audit.findings, &clock)?;
-    let executed = match (&lock, &planned.refused) {
-        (Some(lock), None) => {
-            execute(&archive, &planned.cleanup, args.trash.as_deref(), lock)?;
-            true
+    let baseline = args.baseline.as_deref();
+    baseline::acknowledge(&mut audit, &super::ack::baseline(baseline, &archive)?);
+    let mut proposal = propose(&library, &backups, &policy, &audit.findings, &options)?;
+    if proposal.refused.is_none()
+        && args.trash.is_none()
+        && let Some(reason) = kept_by_store(&archive, &proposal.cleanup)?
+    {
+        proposal = proposal.refuse(&library, reason);
+    }
+    let done = match lock.filter(|_| proposal.refused.is_none()) {
+        Some(lock) => {
+            note_losses(proposal.losses(&library, clock::now()), baseline, &archive)?;
+            Some(execute(&archive, &proposal.cleanup, args.trash.as_deref(), &lock))
         }
-        _ => false,
+        None => None,
     };
-    give(args, &archive, &planned, executed, &backups, &clock)?;
-    Ok(if planned.refused.is_some() { Status::Bad } else { Status::Good })
+    if let Some(done) = done.as_ref().filter(|done| done.failure.is_some()) {
+        let gone = proposal.cleanup.only(&done.gone);
+        proposal.after = prove::windows_after(&library, &backups, &gone)?;
+    }
+    give(args, &archive, &proposal, &audit.findings, done.as_ref(), (&backups, &clock))?;
+    if let Some(failure) = done.and_then(|done| done.failure) {
+        return Err(failure.into());
+    }
+    Ok(if proposal.refused.is_some() { Status::Bad } else { Status::Good })
 }
 
-fn prepare(
-    library: &Library<'_>,
-    backups: &[BaseBackup],
-    policy: &Policy,
-    findings: Vec<Finding>,
-    clock: &Clock,
-) -> Result<Planned, CommandError> {
-    let before = windows(library, backups, library.major)?;
-    let chosen = match choose(library, backups, &before, policy, clock) {
-        Ok(chosen) => chosen,
-        Err(reason) => {
-            let cleanup = Cleanup { remove: Vec::new(), keep: Vec::new(), dead: BTreeMap::new() };
-            return Ok(refuse(library, cleanup, before, reason, findings));
-        }
-    };
-    let cleanup = plan(library, backups, &chosen, policy);
-    let after = prove::windows_after(library, backups, &cleanup)?;
-    let objection = prove::objection(library, backups, &chosen, &cleanup, &before, &after, &findings);
-    Ok(match objection {
-        Some(reason) => refuse(library, cleanup, before, reason, findings),
-        None => Planned { cleanup, before, after, refused: None, findings },
-    })
-}
-
-/// Nothing goes, so everything is as before.
-fn refuse(
-    library: &Library<'_>,
-    mut cleanup: Cleanup,
-    before: Vec<Window>,
-    reason: String,
-    findings: Vec<Finding>,
-) -> Planned {
-    let entries = &library.plan.inventory.entries;
-    let kept = |entry: &crate::archive::Entry| Ruled {
-        entry: entry.clone(),
-        reason: "nothing is removed: the cleanup is refused".to_owned(),
-    };
-    cleanup.keep = entries.iter().map(kept).collect();
-    cleanup.remove.clear();
-    Planned { cleanup, after: before.clone(), before, refused: Some(reason), findings }
+/// Gaps that this run is about to make are known to later audits. Before it makes them: it may be killed.
+fn note_losses(
+    losses: Vec<Accepted>,
+    baseline: Option<&Path>,
+    archive: &Archive,
+) -> Result<(), CommandError> {
+    if losses.is_empty() {
+        return Ok(());
+    }
+    let path = super::ack::place(baseline, archive)?;
+    let mut known = Baseline::load(&path)?;
+    for loss in losses {
+        known.accept(loss);
+    }
+    Ok(known.save(&path)?)
 }
 
 fn give(
     args: &CleanupArgs,
     archive: &Archive,
-    planned: &Planned,
-    executed: bool,
-    backups: &[BaseBackup],
-    clock: &Clock,
+    proposal: &Proposal,
+    findings: &[Finding],
+    done: Option<&Done>,
+    (backups, clock): (&[BaseBackup], &Clock),
 ) -> Result<(), CommandError> {
     let outcome = Outcome {
-        cleanup: &planned.cleanup,
-        before: &planned.before,
-        after: &planned.after,
-        refused: planned.refused.as_deref(),
-        executed,
-        findings: &planned.findings,
+        cleanup: &proposal.cleanup,
+        before: &proposal.before,
+        after: &proposal.after,
+        refused: proposal.refused.as_deref(),
+        done,
+        trash: args.trash.as_deref(),
+        findings,
+        gaps: &proposal.gaps,
     };
     let answer = answer(&outcome, backups, clock);
     match args.common.format {

@@ -57,8 +57,9 @@ impl Reading {
         keeper: Option<Keeper>,
     ) -> Result<Self, CommandError> {
         let archive = common.open()?;
-        let plan = audit::plan(&archive, options)?;
+        let mut plan = audit::plan(&archive, options)?;
         let discovered = backup::discover(&archive, &plan.inventory);
+        plan.backups.clone_from(&discovered.backups);
         Ok(Self { archive, plan, discovered, keeper, offline: false })
     }
 
@@ -69,7 +70,8 @@ impl Reading {
             tracing::warn!("{} is the catalog of {}", catalog.path().display(), kept.location);
         }
         let archive = kept.archive(location)?;
-        let plan = audit::plan_of(&archive, kept.inventory, options)?;
+        let mut plan = audit::plan_of(&archive, kept.inventory, options)?;
+        plan.backups.clone_from(&kept.discovered.backups);
         let keeper = Some(Keeper::offline(catalog)?);
         Ok(Self { archive, plan, discovered: kept.discovered, keeper, offline: true })
     }
@@ -106,7 +108,7 @@ impl Reading {
         let zones: Vec<&FileZone> = places.iter().map(|place| &place.zone).collect();
         let open: Selection = (0..zones.len()).filter(|at| zones[*at].open).collect();
         let wanted: BTreeSet<SegmentName> =
-            with_successors(open, &zones).into_iter().map(|at| zones[at].name).collect();
+            with_successors(open, &zones, |_| true).into_iter().map(|at| zones[at].name).collect();
         let mut plan = self.plan.clone();
         plan.entries
             .retain(|entry| matches!(entry.name, WalFileName::Segment(name) if wanted.contains(&name)));

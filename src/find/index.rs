@@ -50,10 +50,9 @@ impl Index {
         Self { happenings, across }
     }
 
-    /// The events without anything that belongs to them: enough to see which of them are meant.
-    pub fn bare(library: &Library<'_>) -> Self {
-        let across = Across::of(library);
-        let mut events: Vec<Event> = all_events(library, &across).cloned().collect();
+    /// These events without anything that belongs to them: enough to see which of them are meant.
+    pub(super) fn bare<'a>(library: &Library<'_>, events: impl Iterator<Item = &'a Event>) -> Self {
+        let mut events: Vec<Event> = events.cloned().collect();
         sort(&mut events);
         let bare = |event: Event| Happening {
             segment: segment(library, &event),
@@ -62,7 +61,7 @@ impl Index {
             losses: Vec::new(),
             event,
         };
-        Self { happenings: events.into_iter().map(bare).collect(), across }
+        Self { happenings: events.into_iter().map(bare).collect(), across: Across::default() }
     }
 }
 

@@ -11,8 +11,10 @@ use super::tables::files;
 use crate::names::Names;
 use crate::recovery::Library;
 use crate::scan::Event;
+use crate::scan::event::What;
 use crate::scan::zone::{FileZone, Span, Zone};
 use crate::wal::{Lsn, PgTime, TimelineId, Xid};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Places in a list of files that is ordered by positions.
@@ -45,7 +47,7 @@ pub fn first_look(query: &Query, zones: &[&FileZone]) -> Selection {
             (0..zones.len()).filter(|at| zones[*at].zones.iter().any(|zone| may_hold(query, zone))).collect()
         }
     };
-    with_successors(selected, zones)
+    with_successors(selected, zones, |zone| zone.open)
 }
 
 /// Which of the events in `library` are meant, as far as times, positions, transactions, names and timelines tell, by
@@ -54,12 +56,51 @@ pub fn meant(query: &Query, library: &Library<'_>) -> BTreeSet<(TimelineId, Lsn)
     let bounds = query.bounds();
     let place = |event: &Event| (event.owner, event.lsn);
     if bounds.is_nearest() {
-        let index = Index::bare(library);
+        let across = Across::of(library);
+        let of_files = library.facts_in_order().flat_map(|facts| near(&bounds, &facts.events));
+        let index = Index::bare(library, of_files.chain(&across.events));
         let found = bounds.run(&index, &Names::default());
         return found.iter().map(|found| place(&found.happening.event)).collect();
     }
     let across = Across::of(library);
     all_events(library, &across).filter(|event| bounds.may_mean(event)).map(place).collect()
+}
+
+/// Of the events of one file those that may be nearest to the time or the position that is asked for.
+fn near<'a>(query: &Query, events: &'a [Event]) -> Vec<&'a Event> {
+    let mut kept = Vec::new();
+    let mut by_owner: BTreeMap<TimelineId, Neighbours<'a>> = BTreeMap::new();
+    for event in events {
+        let Some(order) = order(query, event) else { continue };
+        let neighbours = by_owner.entry(event.owner).or_default();
+        match order {
+            Ordering::Equal => kept.push(event),
+            Ordering::Less if neighbours.after.is_none() => neighbours.before = Some(event),
+            Ordering::Greater if neighbours.after.is_none() => neighbours.after = Some(event),
+            _ => {}
+        }
+    }
+    kept.extend(
+        by_owner.into_values().flat_map(|neighbours| neighbours.before.into_iter().chain(neighbours.after)),
+    );
+    kept
+}
+
+/// The last event before the first that is later, and that one.
+#[derive(Default)]
+struct Neighbours<'a> {
+    before: Option<&'a Event>,
+    after: Option<&'a Event>,
+}
+
+/// On which side of what is asked for an event is. `None`: it is not looked at.
+fn order(query: &Query, event: &Event) -> Option<Ordering> {
+    if let Some(lsn) = query.lsn {
+        let side = if event.lsn <= lsn { Ordering::Less } else { Ordering::Greater };
+        return (!event.what.is_quiet()).then_some(side);
+    }
+    let side = event.time?.cmp(&query.time?);
+    (side == Ordering::Equal || matches!(event.what, What::End(_))).then_some(side)
 }
 
 /// The files that the events in `index`, which has those that are meant, need besides: where their transactions did what they did, checkpoints that
@@ -74,7 +115,7 @@ pub fn next_look(
     zones: &[&FileZone],
 ) -> Selection {
     let events = || index.happenings.iter().map(|happening| &happening.event);
-    let xids = events().flat_map(transactions).collect();
+    let xids: BTreeSet<Xid> = events().flat_map(transactions).collect();
     let mut selected = where_any(zones, &xids, |zone| zone.active);
     selected.extend(checkpoints(events(), zones));
     if wants_names || index.happenings.iter().any(|happening| !files(happening).is_empty()) {
@@ -82,7 +123,7 @@ pub fn next_look(
         selected.extend((0..zones.len()).filter(|at| shows(zones[*at])));
         selected.extend(where_any(zones, &without_end(makers, library, index), |zone| zone.xids));
     }
-    with_successors(selected, zones)
+    with_successors(selected, zones, |zone| zone.open || zone.across.is_some_and(|xid| xids.contains(&xid)))
 }
 
 /// Widens the bounds of files by the records across their ends. `library` holds those that are open, and the files
@@ -105,19 +146,23 @@ pub fn widen_across(library: &Library<'_>, zones: &mut [&mut FileZone]) {
     }
 }
 
-/// The files selected, and those in which their last records end.
-pub fn with_successors(selected: Selection, zones: &[&FileZone]) -> Selection {
+/// The files selected, and for those of them that `matters` accepts the files in which their last records end.
+pub fn with_successors(
+    selected: Selection,
+    zones: &[&FileZone],
+    matters: impl Fn(&FileZone) -> bool,
+) -> Selection {
     let mut starts: BTreeMap<Lsn, Vec<usize>> = BTreeMap::new();
     for (at, zone) in zones.iter().enumerate() {
         starts.entry(zone.start).or_default().push(at);
     }
-    let mut all = Selection::new();
-    let mut left: Vec<usize> = selected.into_iter().collect();
+    let mut left: Vec<usize> = selected.iter().copied().filter(|at| matters(zones[*at])).collect();
+    let mut all = selected;
+    let mut followed = Selection::new();
     while let Some(at) = left.pop() {
-        all.insert(at);
         for next in starts.get(&zones[at].end).into_iter().flatten().copied() {
-            let is_new = all.insert(next);
-            if is_new && zones[next].is_middle {
+            all.insert(next);
+            if zones[next].is_middle && followed.insert(next) {
                 left.push(next);
             }
         }

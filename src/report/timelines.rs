@@ -28,6 +28,29 @@ pub struct WindowAnswer {
     latest_target_time: Option<String>,
 }
 
+impl WindowAnswer {
+    /// In a line: from where, on which timeline, between what times.
+    pub(super) fn line(&self) -> String {
+        let path: Vec<String> = self.path.iter().map(ToString::to_string).collect();
+        let mut line = format!(
+            "{} on timeline {}: {} to {}",
+            self.backup,
+            path.join(" > "),
+            self.consistent_lsn,
+            self.end_lsn
+        );
+        if let (Some(earliest), Some(latest)) = (&self.earliest_time, &self.latest_time) {
+            let _ = write!(line, ", {earliest} to {latest}");
+        }
+        line
+    }
+
+    /// Whether both are windows of one backup on one timeline.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        (&self.backup, self.timeline) == (&other.backup, other.timeline)
+    }
+}
+
 /// The answer of `timelines`.
 #[derive(Clone, Debug, Serialize)]
 pub struct TimelinesAnswer<'a> {

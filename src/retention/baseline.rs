@@ -1,7 +1,7 @@
 //! Losses that somebody accepted, so that audits are red for what is new only.
 
 use crate::audit::Audit;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,10 @@ pub struct Accepted {
     pub reason: String,
     /// When it was accepted, ISO 8601.
     pub accepted_at: String,
+    /// The last segment of the gap that is accepted, where it was known how far it goes; a gap that goes further is
+    /// news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<String>,
     /// Codes of the findings that are accepted; empty: every one in that file.
     #[serde(default)]
     pub codes: Vec<String>,
@@ -98,8 +102,13 @@ impl Baseline {
 
     /// Adds a loss; one that was accepted before in the same file is replaced.
     pub fn accept(&mut self, accepted: Accepted) {
-        self.accepted.retain(|old| old.segment != accepted.segment || old.codes != accepted.codes);
-        self.accepted.push(accepted);
+        let is_same = |old: &Accepted| (&old.segment, &old.codes) == (&accepted.segment, &accepted.codes);
+        // Of two gaps that begin alike, on two paths, the longer one is accepted.
+        let longer = self.accepted.iter().filter(|old| is_same(old) && old.reason == accepted.reason);
+        let through = longer.map(|old| old.through.clone()).chain([accepted.through.clone()]);
+        let through = if accepted.through.is_some() { through.max().flatten() } else { None };
+        self.accepted.retain(|old| !is_same(old));
+        self.accepted.push(Accepted { through, ..accepted });
     }
 
     /// Why a finding is accepted, if it is.
@@ -108,10 +117,17 @@ impl Baseline {
         let fits = |accepted: &&Accepted| {
             let codes = &accepted.codes;
             accepted.segment == segment
+                && accepted.through.as_deref().is_none_or(|last| last_of(finding) <= Some(last))
                 && (codes.is_empty() || codes.iter().any(|code| code == finding.code.name()))
         };
         self.accepted.iter().find(fits).map(|accepted| accepted.reason.as_str())
     }
+}
+
+/// The last segment that a finding is about: of a gap, the second name in what was expected.
+pub fn last_of(finding: &Finding) -> Option<&str> {
+    let expected = finding.expected.as_deref().filter(|_| finding.code == Code::SegmentMissing);
+    expected.and_then(|expected| expected.rsplit(' ').next()).or(finding.segment.as_deref())
 }
 
 /// Marks what was accepted: it is still told, as something known.
@@ -133,7 +149,6 @@ pub fn acknowledge(audit: &mut Audit, baseline: &Baseline) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::finding::Code;
 
     #[test]
     fn what_is_accepted_survives_the_disk_and_covers_its_segment_only() {
@@ -144,6 +159,7 @@ mod tests {
             segment: "000000010000000000000007".to_owned(),
             reason: reason.to_owned(),
             accepted_at: "2026-01-01T00:00:00Z".to_owned(),
+            through: None,
             codes: Vec::new(),
         };
         baseline.accept(accepted("one"));

@@ -70,9 +70,12 @@ pub fn choose(
     }
     let mut bounds = Vec::new();
     let mut kept = BTreeSet::new();
+    // Whatever is asked for: without it nothing newer can be recovered to.
+    kept.extend(ranked.last());
     choice.by_count(&ranked, &mut bounds, &mut kept)?;
     choice.by_time(&mut bounds, &mut kept)?;
     choice.by_file(&mut bounds)?;
+    choice.by_keepers(&own, &mut bounds);
     let (boundary, why) = bounds
         .into_iter()
         .min_by_key(|(number, _)| *number)
@@ -80,6 +83,13 @@ pub fn choose(
     kept.extend(own.iter().copied().filter(|index| choice.is_kept(*index)));
     let mut guarded: Vec<Guarded> = kept.into_iter().filter_map(|index| choice.guard(index)).collect();
     guarded.sort_by_key(|guarded| (guarded.first, guarded.backup));
+    let begins =
+        |guarded: &Guarded| choice.start(guarded.backup) >= boundary && choice.has_window(guarded.backup);
+    if choice.has_window_at_all() && !guarded.iter().any(begins) {
+        return Err(format!(
+            "{why}, but no backup that is kept begins there or behind it: the WAL that is kept could be reached from none"
+        ));
+    }
     Ok(Chosen { guarded, boundary, why })
 }
 
@@ -119,8 +129,12 @@ impl Choice<'_> {
         self.windows.iter().any(|window| window.backup == index)
     }
 
+    fn has_window_at_all(&self) -> bool {
+        !self.windows.is_empty()
+    }
+
     fn label(&self, index: usize) -> String {
-        self.backups.get(index).map_or_else(String::new, |b| format!("{} (start {})", b.label, b.start_lsn))
+        self.backups.get(index).map_or_else(String::new, |b| format!("{}, start {}", b.label, b.start_lsn))
     }
 
     fn start(&self, index: usize) -> SegmentNumber {
@@ -143,30 +157,35 @@ impl Choice<'_> {
             .copied()
             .min_by_key(|index| self.start(*index))
             .ok_or_else(|| "no backup that can be recovered from counts for --keep-backups".to_owned())?;
-        let noun = if last.len() == 1 {
-            "the last backup is".to_owned()
-        } else {
-            format!("of the last {} backups, the first is", last.len())
+        let noun = match last.len() {
+            found if found < count => {
+                format!(
+                    "{count} backups are to be kept, {found} can be recovered from, and the first of them is"
+                )
+            }
+            1 => "the last backup is".to_owned(),
+            found => format!("of the last {found} backups, the first is"),
         };
         bounds.push((self.start(first), format!("{noun} {}", self.label(first))));
         kept.extend(last);
         Ok(())
     }
 
-    /// Every timeline on which something happened since keeps the latest backup that can go to that time.
+    /// Every stretch of WAL on which something happened since keeps the latest backup that can go to that time: on each
+    /// timeline, what ends at the same place can be recovered to from the latest of the backups that lead there. The
+    /// newest timeline's end is always such a stretch: it is where the server writes, or would go on.
     fn by_time(&self, bounds: &mut Bounds, kept: &mut BTreeSet<usize>) -> Result<(), String> {
         let Some(since) = self.policy.since else { return Ok(()) };
-        let mut by_timeline: BTreeMap<TimelineId, Vec<&Window>> = BTreeMap::new();
+        let mut stretches: BTreeMap<(TimelineId, Lsn), Vec<&Window>> = BTreeMap::new();
         for window in self.windows {
-            by_timeline.entry(window.timeline).or_default().push(window);
+            stretches.entry((window.timeline, window.end)).or_default().push(window);
         }
-        let is_past = |windows: &Vec<&Window>| windows.iter().filter_map(|w| w.latest).max() < Some(since);
-        if by_timeline.values().any(|windows| !is_past(windows)) {
-            by_timeline.retain(|_, windows| !is_past(windows));
-        }
+        let newest = stretches.keys().next_back().copied();
+        let latest = |windows: &Vec<&Window>| windows.iter().filter_map(|window| window.latest).max();
+        stretches.retain(|stretch, windows| Some(*stretch) == newest || latest(windows) >= Some(since));
         let shown = self.clock.iso(since);
         let mut found = false;
-        for windows in by_timeline.values() {
+        for windows in stretches.values() {
             let Some(base) = self.base(windows, since) else { continue };
             found = true;
             kept.insert(base);
@@ -190,6 +209,16 @@ impl Choice<'_> {
             .map(|window| window.backup)
             .max_by_key(|index| (!permanent(*index), self.start(*index)))
             .or_else(|| windows.iter().map(|window| window.backup).min_by_key(|index| self.start(*index)))
+    }
+
+    /// Backups behind which their tool keeps all WAL.
+    fn by_keepers(&self, own: &[usize], bounds: &mut Bounds) {
+        for index in own.iter().copied().filter(|index| self.has_window(*index)) {
+            if self.backups.get(index).is_some_and(|backup| backup.permanent && backup.keeps_wal_behind) {
+                let why = format!("the tool keeps backup {} with all WAL behind it", self.label(index));
+                bounds.push((self.start(index), why));
+            }
+        }
     }
 
     fn by_file(&self, bounds: &mut Bounds) -> Result<(), String> {

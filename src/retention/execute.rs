@@ -4,11 +4,13 @@ use super::places;
 use super::plan::{Cleanup, Ruled};
 use crate::archive::{Archive, Deletion, Object, StoreError};
 use crate::clock::{self, Clock};
+use crate::report::text::counted;
+use crate::wal::WalFileName;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Carrying out was not begun, or not finished. What was removed until then is in the journal.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,9 @@ pub enum ExecuteError {
     /// The store keeps what is deleted.
     #[error("{0}: nothing was removed")]
     Kept(String),
+    /// The trash lies in the archive itself.
+    #[error("the trash {} lies in the archive: what is moved there would be taken for WAL of the archive", .0.display())]
+    TrashInside(PathBuf),
     /// Removing stopped at a file.
     #[error("stopped after {done} of {total} files: {source}")]
     Stopped {
@@ -48,19 +53,34 @@ pub enum ExecuteError {
     },
 }
 
-/// The lock against a second run, held until it is dropped.
+/// How carrying out went.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Which files of [`Cleanup::remove`] are gone, by their index, in the order in which they went.
+    pub gone: Vec<usize>,
+    /// Why it ended before all were gone. On each timeline, what is gone is then on the outer side of what is left.
+    pub failure: Option<ExecuteError>,
+}
+
+/// The lock against a second run, held until it is dropped, and the journal that its holder may write.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+    journal: PathBuf,
 }
 
 impl Lock {
-    /// Takes the lock of `archive`.
+    /// Takes the lock of `archive`, at the place where this machine keeps such files.
     pub fn take(archive: &Archive) -> Result<Self, ExecuteError> {
-        let path = places::of_archive(archive, "lock").ok_or(ExecuteError::NoPlace)?;
+        Self::take_in(&places::state_directory().ok_or(ExecuteError::NoPlace)?, archive)
+    }
+
+    /// Takes the lock of `archive` in `directory`, where the journal is written too.
+    pub fn take_in(directory: &Path, archive: &Archive) -> Result<Self, ExecuteError> {
+        let path = places::in_directory(directory, archive, "lock");
         let file = open(&path, OpenOptions::new().write(true))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { _file: file, journal: places::in_directory(directory, archive, "journal") }),
             Err(TryLockError::WouldBlock) => Err(ExecuteError::Running(path)),
             Err(TryLockError::Error(source)) => Err(ExecuteError::State { path, source }),
         }
@@ -75,42 +95,88 @@ fn open(path: &Path, options: &mut OpenOptions) -> Result<File, ExecuteError> {
     options.create(true).open(path).map_err(failed)
 }
 
-/// Removes what `cleanup` removes, or moves it to `trash`.
-///
-/// # Errors
-/// The first failure ends it: on each timeline, what is gone is then older than what is left.
-pub fn execute(
+/// Whether what is deleted in the place of `cleanup` stays there; `None`: it goes, or there is nothing to remove.
+pub fn kept_by_store(archive: &Archive, cleanup: &Cleanup) -> Result<Option<String>, StoreError> {
+    let Some(first) = cleanup.remove.first() else { return Ok(None) };
+    Ok(match archive.store().deletion(&first.entry.object)? {
+        Deletion::Kept(reason) => Some(reason),
+        Deletion::Final => None,
+    })
+}
+
+/// Removes what `cleanup` removes, or moves it to `trash`. The first failure ends it.
+pub fn execute(archive: &Archive, cleanup: &Cleanup, trash: Option<&Path>, lock: &Lock) -> Done {
+    let mut done = Done::default();
+    if !cleanup.remove.is_empty() {
+        let carried_out = carry_out(archive, cleanup, trash, lock, &mut done.gone);
+        done.failure = carried_out.err();
+    }
+    done
+}
+
+fn carry_out(
     archive: &Archive,
     cleanup: &Cleanup,
     trash: Option<&Path>,
-    _lock: &Lock,
+    lock: &Lock,
+    gone: &mut Vec<usize>,
 ) -> Result<(), ExecuteError> {
-    let Some(first) = cleanup.remove.first() else { return Ok(()) };
     unchanged(archive, cleanup)?;
-    if trash.is_none()
-        && let Deletion::Kept(reason) = archive.store().deletion(&first.entry.object)?
-    {
-        return Err(ExecuteError::Kept(reason));
-    }
-    let path = places::of_archive(archive, "journal").ok_or(ExecuteError::NoPlace)?;
-    let mut journal = Journal { file: open(&path, OpenOptions::new().append(true))?, path };
-    journal.write(&format!("cleanup of {}: {} files", archive.location(), cleanup.remove.len()))?;
     match trash {
-        Some(trash) => move_all(archive, cleanup, trash, &mut journal),
-        None => remove_all(archive, cleanup, &mut journal),
+        Some(trash) => outside(archive, trash)?,
+        None => {
+            if let Some(reason) = kept_by_store(archive, cleanup)? {
+                return Err(ExecuteError::Kept(reason));
+            }
+        }
     }
+    let path = lock.journal.clone();
+    let mut journal = Journal { file: open(&path, OpenOptions::new().append(true))?, path };
+    let count = counted(cleanup.remove.len() as u64, "file");
+    journal.write(&format!("cleanup of {}: {count} to go", archive.location()))?;
+    let ended = match trash {
+        Some(trash) => move_all(archive, cleanup, trash, &mut journal, gone),
+        None => remove_all(archive, cleanup, &mut journal, gone),
+    };
+    match &ended {
+        Ok(()) => journal.write("done")?,
+        // The file may be what failed: the error itself is what counts.
+        Err(error) => drop(journal.write(&error.to_string())),
+    }
+    ended
 }
 
-/// Everything that the plan keeps must still be there as it was read.
+/// Everything that the plan keeps must still be there as it was read. A `.partial` may grow, and vanish when its segment is
+/// whole: no recovery reads one.
 fn unchanged(archive: &Archive, cleanup: &Cleanup) -> Result<(), ExecuteError> {
     let inventory = archive.inventory()?;
     let now: BTreeMap<&Path, &Object> =
         inventory.entries.iter().map(|entry| (entry.object.path.as_path(), &entry.object)).collect();
-    let moved = cleanup.keep.iter().find(|ruled| {
+    let lasting = cleanup.keep.iter().filter(|ruled| !matches!(ruled.entry.name, WalFileName::Partial(_)));
+    let moved = lasting.into_iter().find(|ruled| {
         let planned = &ruled.entry.object;
         now.get(planned.path.as_path()).is_none_or(|found| found.identity != planned.identity)
     });
     moved.map_or(Ok(()), |ruled| Err(ExecuteError::Moved(ruled.entry.object.path.display().to_string())))
+}
+
+/// The trash must not be a place where the archive is looked for.
+fn outside(archive: &Archive, trash: &Path) -> Result<(), ExecuteError> {
+    let inside = || Err(ExecuteError::TrashInside(trash.to_owned()));
+    if let Some(root) = archive.store().local_root() {
+        let failed = |source| ExecuteError::State { path: trash.to_owned(), source };
+        // It may not exist yet: what is there of its path decides.
+        let whole = std::path::absolute(trash).map_err(failed)?;
+        let there = whole.ancestors().find_map(|folder| std::fs::canonicalize(folder).ok());
+        let root = std::fs::canonicalize(root).map_err(failed)?;
+        return if there.is_some_and(|there| there.starts_with(&root)) { inside() } else { Ok(()) };
+    }
+    let text = trash.to_string_lossy();
+    let place = archive.location().trim_end_matches('/');
+    let is_below =
+        |text: &str| text.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let goes_up = trash.components().next() == Some(Component::ParentDir);
+    if if text.contains("://") { is_below(&text) } else { !goes_up } { inside() } else { Ok(()) }
 }
 
 struct Journal {
@@ -131,28 +197,33 @@ impl Journal {
     }
 }
 
-fn remove_all(archive: &Archive, cleanup: &Cleanup, journal: &mut Journal) -> Result<(), ExecuteError> {
+fn remove_all(
+    archive: &Archive,
+    cleanup: &Cleanup,
+    journal: &mut Journal,
+    gone: &mut Vec<usize>,
+) -> Result<(), ExecuteError> {
     let objects: Vec<&Object> = cleanup.remove.iter().map(|ruled| &ruled.entry.object).collect();
-    let mut done = 0;
-    let mut failure = None;
+    let mut failed = None;
+    let mut unwritten = None;
     archive.store().remove(&objects, &mut |index, outcome| {
-        let Some(ruled) = cleanup.remove.get(index) else { return ControlFlow::Continue(()) };
-        let noted = match outcome {
-            Ok(()) => {
-                done += 1;
-                journal.file("removed", ruled)
+        match (outcome, cleanup.remove.get(index)) {
+            (Ok(()), Some(ruled)) => {
+                gone.push(index);
+                // A second one that cannot be written is no news.
+                unwritten = unwritten.take().or(journal.file("removed", ruled).err());
             }
-            Err(source) => Err(ExecuteError::Stopped { done, total: objects.len(), source }),
-        };
-        match noted {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failure.get_or_insert(error);
-                ControlFlow::Break(())
-            }
+            (Ok(()), None) => {}
+            // Of a batch, others may still be told to be gone.
+            (Err(source), _) => failed = failed.take().or(Some(source)),
         }
+        let goes_on = failed.is_none() && unwritten.is_none();
+        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    failure.map_or(Ok(()), Err)
+    match failed {
+        Some(source) => Err(ExecuteError::Stopped { done: gone.len(), total: objects.len(), source }),
+        None => unwritten.map_or(Ok(()), Err),
+    }
 }
 
 fn move_all(
@@ -160,11 +231,13 @@ fn move_all(
     cleanup: &Cleanup,
     trash: &Path,
     journal: &mut Journal,
+    gone: &mut Vec<usize>,
 ) -> Result<(), ExecuteError> {
-    for (done, ruled) in cleanup.remove.iter().enumerate() {
+    for (index, ruled) in cleanup.remove.iter().enumerate() {
         let moved = archive.store().move_to(&ruled.entry.object, trash);
         let total = cleanup.remove.len();
-        moved.map_err(|source| ExecuteError::Stopped { done, total, source })?;
+        moved.map_err(|source| ExecuteError::Stopped { done: gone.len(), total, source })?;
+        gone.push(index);
         journal.file("moved", ruled)?;
     }
     Ok(())

@@ -6,6 +6,7 @@ use crate::backup::BaseBackup;
 use crate::recovery::Library;
 use crate::timeline::Tree;
 use crate::wal::{SegmentName, SegmentNumber, TimelineId, WalFileName};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One stored file and why it stays or goes.
@@ -18,9 +19,10 @@ pub struct Ruled {
 }
 
 /// A plan. Nothing in it was done yet.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cleanup {
-    /// What goes, in the order of removal: oldest first on each timeline, histories last.
+    /// What goes, in the order of removal, so that an end at any point leaves no gap: dead branches from their newest
+    /// file back, then what is too old from the oldest file on, then histories.
     pub remove: Vec<Ruled>,
     /// What stays, by name.
     pub keep: Vec<Ruled>,
@@ -43,6 +45,54 @@ impl Cleanup {
         oldest
     }
 
+    /// The plan that removes only those of its files, given by their indexes.
+    #[must_use]
+    pub fn only(&self, gone: &[usize]) -> Self {
+        let remove = gone.iter().filter_map(|index| self.remove.get(*index).cloned()).collect();
+        Self { remove, ..self.clone() }
+    }
+
+    /// Segments that go one after the other on a timeline, first and last of each run, where something in front of
+    /// them stays.
+    pub fn runs(&self, library: &Library<'_>) -> Vec<(SegmentName, SegmentName)> {
+        let number = |name: SegmentName| name.number(library.segment_size);
+        let stays = self.keep.iter().filter_map(|ruled| match ruled.entry.name {
+            WalFileName::Segment(name) => number(name),
+            _ => None,
+        });
+        let Some(oldest) = stays.min() else { return Vec::new() };
+        let mut runs: Vec<(SegmentName, SegmentName)> = Vec::new();
+        for ruled in &self.remove {
+            let WalFileName::Segment(name) = ruled.entry.name else { continue };
+            let Some(here) = number(name).filter(|here| *here > oldest) else { continue };
+            if self.prunes(name.timeline, here) {
+                continue;
+            }
+            match runs.last_mut() {
+                Some((_, last))
+                    if last.timeline == name.timeline
+                        && number(*last).map(SegmentNumber::next) == Some(here) =>
+                {
+                    *last = name;
+                }
+                _ => runs.push((name, name)),
+            }
+        }
+        runs
+    }
+
+    fn turn(&self, name: WalFileName, library: &Library<'_>) -> Turn {
+        let (segment, kind) = match name {
+            WalFileName::History(timeline) => return Turn::History(Reverse(timeline)),
+            WalFileName::Partial(segment) => (segment, 0),
+            WalFileName::Backup(segment, _) => (segment, 1),
+            WalFileName::Segment(segment) => (segment, 2),
+        };
+        let is_dead =
+            segment.number(library.segment_size).is_some_and(|number| self.prunes(segment.timeline, number));
+        if is_dead { Turn::Dead(Reverse(segment), kind) } else { Turn::Old(segment, kind) }
+    }
+
     /// Whether pruning takes segment `number` of `timeline`.
     pub fn prunes(&self, timeline: TimelineId, number: SegmentNumber) -> bool {
         self.dead.get(&timeline).is_some_and(|last| last.is_none_or(|last| number > last))
@@ -51,7 +101,11 @@ impl Cleanup {
 
 /// Judges every file of the archive.
 pub fn plan(library: &Library<'_>, backups: &[BaseBackup], chosen: &Chosen, policy: &Policy) -> Cleanup {
-    let dead = if policy.prune_timelines { dead_branches(library, backups, chosen) } else { BTreeMap::new() };
+    let dead = if policy.prune_timelines {
+        dead_branches(library, backups, chosen, policy)
+    } else {
+        BTreeMap::new()
+    };
     let mut cleanup = Cleanup { remove: Vec::new(), keep: Vec::new(), dead };
     let judge = Judge { library, backups, chosen, policy, strangers: strangers(library) };
     for entry in &library.plan.inventory.entries {
@@ -59,24 +113,23 @@ pub fn plan(library: &Library<'_>, backups: &[BaseBackup], chosen: &Chosen, poli
         let ruled = Ruled { entry: entry.clone(), reason };
         if goes { cleanup.remove.push(ruled) } else { cleanup.keep.push(ruled) }
     }
-    cleanup.remove.sort_by_key(|ruled| {
-        let kind = match ruled.entry.name {
-            WalFileName::Segment(_) | WalFileName::Partial(_) | WalFileName::Backup(..) => 0,
-            WalFileName::History(_) => 1,
-        };
-        (kind, place(ruled.entry.name), ruled.entry.object.path.clone())
+    let mut removals = std::mem::take(&mut cleanup.remove);
+    removals.sort_by_cached_key(|ruled| {
+        (cleanup.turn(ruled.entry.name, library), ruled.entry.object.path.clone())
     });
+    cleanup.remove = removals;
     cleanup
 }
 
-/// Timeline, place in the WAL, and the segment itself after what hangs on it: a segment that stays keeps all.
-fn place(name: WalFileName) -> (TimelineId, Option<SegmentName>, u8) {
-    match name {
-        WalFileName::Segment(name) => (name.timeline, Some(name), 2),
-        WalFileName::Partial(name) => (name.timeline, Some(name), 0),
-        WalFileName::Backup(name, _) => (name.timeline, Some(name), 1),
-        WalFileName::History(timeline) => (timeline, None, 3),
-    }
+/// When a file goes. A segment goes after what hangs on it.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Turn {
+    /// A branch dies from its end back, and children before their parents: what is left always leads somewhere.
+    Dead(Reverse<SegmentName>, u8),
+    /// From the oldest on.
+    Old(SegmentName, u8),
+    /// When the WAL that needs them is gone.
+    History(Reverse<TimelineId>),
 }
 
 /// Names of which it is not certain that they are of the library's cluster; `None`: the archive holds no other.
@@ -116,7 +169,7 @@ impl Judge<'_> {
             WalFileName::Segment(name) => self.segment(name, cleanup),
             WalFileName::Partial(name) => self.segment(name, cleanup),
             WalFileName::History(timeline) => self.history(timeline, cleanup),
-            WalFileName::Backup(name, offset) => self.backup_history(name, offset),
+            WalFileName::Backup(name, offset) => self.backup_history(name, offset, cleanup),
         }
     }
 
@@ -133,7 +186,7 @@ impl Judge<'_> {
         if cleanup.prunes(name.timeline, number) {
             return (true, format!("no kept backup can reach this part of timeline {}", name.timeline));
         }
-        if let Some(guarded) = self.guard(number) {
+        if let Some(guarded) = self.guard_on(name.timeline, number) {
             return (false, self.needed_by(guarded));
         }
         let boundary = self.library.name(name.timeline, self.chosen.boundary);
@@ -141,11 +194,25 @@ impl Judge<'_> {
         if number >= self.chosen.boundary {
             return (false, format!("not before {boundary}: {why}"));
         }
+        if let Some(guarded) = self.guard(number) {
+            return (false, format!("of the same place as a segment that is {}", self.needed_by(guarded)));
+        }
         (true, format!("before {boundary} ({why}), not needed by any kept backup"))
     }
 
     fn guard(&self, number: SegmentNumber) -> Option<&Guarded> {
         self.chosen.guarded.iter().find(|guarded| guarded.first <= number && number <= guarded.last)
+    }
+
+    /// A backup that may ask for this segment by name.
+    fn guard_on(&self, timeline: TimelineId, number: SegmentNumber) -> Option<&Guarded> {
+        let is_asked_for = |guarded: &&Guarded| {
+            let Some(backup) = self.backups.get(guarded.backup) else { return false };
+            let ranges = backup.wal_ranges.iter().map(|range| range.timeline);
+            let mut timelines = ranges.chain(backup.stop_timeline).chain([backup.timeline]);
+            guarded.first <= number && number <= guarded.last && timelines.any(|own| own == timeline)
+        };
+        self.chosen.guarded.iter().find(is_asked_for)
     }
 
     fn needed_by(&self, guarded: &Guarded) -> String {
@@ -168,7 +235,7 @@ impl Judge<'_> {
         )
     }
 
-    fn backup_history(&self, name: SegmentName, offset: u32) -> (bool, String) {
+    fn backup_history(&self, name: SegmentName, offset: u32, cleanup: &Cleanup) -> (bool, String) {
         let size = self.library.segment_size;
         let Some(number) = name.number(size) else {
             return (false, format!("no segment of {size} has this name"));
@@ -185,10 +252,29 @@ impl Judge<'_> {
         if !self.policy.clean_history {
             return (false, "a backup history file: they go with --clean-history only".to_owned());
         }
-        if number >= self.chosen.boundary || !self.strangers.alone || self.guard(number).is_some() {
-            return (false, format!("not before {}", self.library.name(name.timeline, self.chosen.boundary)));
+        if !self.strangers.alone {
+            return (
+                false,
+                "the archive holds several clusters, and this is not surely of the newest".to_owned(),
+            );
         }
-        (true, "the history of a backup that is not kept".to_owned())
+        if cleanup.prunes(name.timeline, number) {
+            return (
+                true,
+                format!(
+                    "the history of a backup on timeline {}, which no kept backup can reach",
+                    name.timeline
+                ),
+            );
+        }
+        let boundary = self.library.name(name.timeline, self.chosen.boundary);
+        if number >= self.chosen.boundary {
+            return (false, format!("not before {boundary}: {}", self.chosen.why));
+        }
+        if let Some(guarded) = self.guard(number) {
+            return (false, format!("it hangs on a segment that is {}", self.needed_by(guarded)));
+        }
+        (true, format!("before {boundary} ({}), and its backup is not kept", self.chosen.why))
     }
 }
 
@@ -198,6 +284,7 @@ fn dead_branches(
     library: &Library<'_>,
     backups: &[BaseBackup],
     chosen: &Chosen,
+    policy: &Policy,
 ) -> BTreeMap<TimelineId, Option<SegmentNumber>> {
     let tree = Tree::new(
         library.plan.histories.values().cloned(),
@@ -215,8 +302,15 @@ fn dead_branches(
     // one to which a server is archiving.
     let newest = tree.timelines().max();
     let unknown = tree.without_file();
-    let stays =
-        |timeline: TimelineId| Some(timeline) == newest || unknown.contains(&timeline) || reaches(timeline);
+    let named = match policy.oldest_kept {
+        Some(WalFileName::Segment(name) | WalFileName::Partial(name) | WalFileName::Backup(name, _)) => {
+            Some(name.timeline)
+        }
+        _ => None,
+    };
+    let stays = |timeline: TimelineId| {
+        [newest, named].contains(&Some(timeline)) || unknown.contains(&timeline) || reaches(timeline)
+    };
     let alive: Vec<TimelineId> = tree.timelines().filter(|timeline| stays(*timeline)).collect();
     let mut dead = BTreeMap::new();
     for timeline in tree.timelines().filter(|timeline| !alive.contains(timeline)) {

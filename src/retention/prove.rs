@@ -4,9 +4,9 @@ use super::archivecleanup::{OldestKept, Rules};
 use super::choose::{Chosen, Guarded};
 use super::plan::Cleanup;
 use crate::archive::StoreError;
-use crate::audit::Plan;
+use crate::audit::{self, Options, Plan};
 use crate::backup::BaseBackup;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::recovery::Library;
 use crate::recovery::windows::{Window, windows};
 use crate::wal::{SegmentName, TimelineId, WalFileName};
@@ -18,6 +18,33 @@ pub fn windows_after(
     backups: &[BaseBackup],
     cleanup: &Cleanup,
 ) -> Result<Vec<Window>, StoreError> {
+    let (plan, segments) = what_stays(library, cleanup);
+    windows(&library.without(&plan, &segments), backups, library.major)
+}
+
+/// Gaps that an audit will find once the plan was carried out, and that `before` does not have: behind backups that
+/// keep nothing but their own WAL.
+pub fn new_gaps(
+    library: &Library<'_>,
+    cleanup: &Cleanup,
+    options: &Options,
+    before: &[Finding],
+) -> Vec<Finding> {
+    let (plan, segments) = what_stays(library, cleanup);
+    let left = library.without(&plan, &segments);
+    let audit = audit::judge(&plan, &audit::join(&plan, left.facts_in_order()), options);
+    let is_known = |gap: &Finding| {
+        before
+            .iter()
+            .any(|old| (old.code, &old.segment, &old.expected) == (gap.code, &gap.segment, &gap.expected))
+    };
+    let is_gap =
+        |finding: &Finding| finding.code == Code::SegmentMissing && finding.severity == Severity::Error;
+    audit.findings.into_iter().filter(|finding| is_gap(finding) && !is_known(finding)).collect()
+}
+
+/// Listing and histories without what `cleanup` removes, and the segments that it removes.
+pub fn what_stays(library: &Library<'_>, cleanup: &Cleanup) -> (Plan, BTreeSet<SegmentName>) {
     let mut segments: BTreeSet<SegmentName> = BTreeSet::new();
     let mut plan: Plan = library.plan.clone();
     for ruled in &cleanup.remove {
@@ -32,37 +59,42 @@ pub fn windows_after(
             WalFileName::Partial(_) | WalFileName::Backup(..) => {}
         }
     }
-    windows(&library.without(&plan, &segments), backups, library.major)
+    plan.entries.retain(|entry| match entry.name {
+        WalFileName::Segment(name) => !segments.contains(&name),
+        _ => true,
+    });
+    (plan, segments)
 }
 
-/// Why the plan must not be carried out; `None`: nothing speaks against it.
-pub fn objection(
-    library: &Library<'_>,
-    backups: &[BaseBackup],
-    chosen: &Chosen,
-    cleanup: &Cleanup,
-    before: &[Window],
-    after: &[Window],
-    findings: &[Finding],
-) -> Option<String> {
-    let proof = Proof { library, backups, chosen, cleanup, before, after };
-    proof
-        .of_place()
-        .or_else(|| proof.damage(findings))
-        .or_else(|| proof.lost_window())
-        .or_else(|| proof.less_careful())
-}
-
-struct Proof<'a> {
-    library: &'a Library<'a>,
-    backups: &'a [BaseBackup],
-    chosen: &'a Chosen,
-    cleanup: &'a Cleanup,
-    before: &'a [Window],
-    after: &'a [Window],
+/// All that is known of an archive before and after a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof<'a> {
+    /// The archive.
+    pub library: &'a Library<'a>,
+    /// Its backups.
+    pub backups: &'a [BaseBackup],
+    /// What is to be kept.
+    pub chosen: &'a Chosen,
+    /// What goes.
+    pub cleanup: &'a Cleanup,
+    /// What can be recovered to before.
+    pub before: &'a [Window],
+    /// What can be recovered to after.
+    pub after: &'a [Window],
+    /// What is wrong with the archive.
+    pub findings: &'a [Finding],
 }
 
 impl Proof<'_> {
+    /// Why the plan must not be carried out; `None`: nothing speaks against it.
+    pub fn objection(&self) -> Option<String> {
+        self.of_place()
+            .or_else(|| self.damage())
+            .or_else(|| self.lost_window())
+            .or_else(|| self.torn())
+            .or_else(|| self.less_careful())
+    }
+
     fn of_place(&self) -> Option<String> {
         let inventory = &self.library.plan.inventory;
         inventory
@@ -71,8 +103,8 @@ impl Proof<'_> {
     }
 
     /// Damage that nobody accepted, in what is kept.
-    fn damage(&self, findings: &[Finding]) -> Option<String> {
-        let errors = findings.iter().filter(|f| f.severity == Severity::Error && !f.acknowledged);
+    fn damage(&self) -> Option<String> {
+        let errors = self.findings.iter().filter(|f| f.severity == Severity::Error && !f.acknowledged);
         let worst = errors.into_iter().find(|finding| self.touches_kept(finding))?;
         Some(format!(
             "what would be kept is not whole, and removing older WAL could remove the last good copy: {} ({}). \
@@ -80,6 +112,22 @@ impl Proof<'_> {
             worst.message,
             worst.code.name()
         ))
+    }
+
+    /// A segment that a kept backup cannot do without.
+    fn torn(&self) -> Option<String> {
+        let number = |name: WalFileName| match name {
+            WalFileName::Segment(name) => Some((name, name.number(self.library.segment_size)?)),
+            _ => None,
+        };
+        let gone = self.cleanup.remove.iter().filter_map(|ruled| number(ruled.entry.name));
+        let needs = |guarded: &&Guarded, number| guarded.first <= number && number <= guarded.last;
+        let mut torn = gone.filter(|(name, number)| !self.cleanup.prunes(name.timeline, *number)).filter_map(
+            |(name, number)| Some((name, self.chosen.guarded.iter().find(|guarded| needs(guarded, number))?)),
+        );
+        let (name, guarded) = torn.next()?;
+        let label = self.backups.get(guarded.backup).map_or("", |backup| backup.label.as_str());
+        Some(format!("it would take {name} away from backup {label}"))
     }
 
     fn touches_kept(&self, finding: &Finding) -> bool {

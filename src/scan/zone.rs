@@ -51,6 +51,8 @@ pub struct FileZone {
     pub end: Lsn,
     /// The record across its end may be an event, or show rows of catalogs, or is too short to tell.
     pub open: bool,
+    /// The transaction of the record across its end, where that is known.
+    pub across: Option<Xid>,
     /// No record starts in it.
     pub is_middle: bool,
     /// Its timelines, in order.
@@ -75,11 +77,13 @@ impl FileZone {
             start: facts.start,
             end: facts.end(),
             open,
+            across: None,
             is_middle: facts.walked.runs.is_empty(),
             zones: Vec::new(),
         };
         // A record across the end counts for its transaction, whatever it is.
         if let Some(header) = facts.walked.tail.as_ref().and_then(|tail| RecordHeader::read(&tail.captured)) {
+            zone.across = Some(header.xid());
             for run in &facts.walked.runs {
                 widen(&mut zone.of_owner(run.owner).active, header.xid());
             }

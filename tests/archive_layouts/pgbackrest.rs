@@ -8,7 +8,7 @@ use walproof::archive::directory::Directory;
 use walproof::archive::{Archive, BackupKind, Layout, LayoutChoice, ReadError, Scratch};
 
 use crate::original::{Original, contents, in_store, verify};
-use crate::support::{account, tools};
+use crate::support::{account, tools, workload};
 
 const PASSPHRASE: &str = "correct horse = battery staple";
 
@@ -172,4 +172,63 @@ fn an_encrypted_repository_opens_with_its_passphrase_alone() {
     }
     let passphrase = ("PGBACKREST_REPO1_CIPHER_PASS".to_owned(), PASSPHRASE.to_owned());
     original.expect_same_answers(repository.to_str().unwrap(), &[passphrase]);
+}
+
+/// pgBackRest keeps more backups than it keeps WAL for: of the older ones each keeps its own WAL alone. What is missing
+/// between them is no loss; what is missing anywhere else is one.
+#[test]
+fn gaps_that_its_own_expiry_leaves_are_no_loss() {
+    let original = Original::start();
+    let options = "compress-type=none\nrepo1-retention-full=3\nrepo1-retention-archive=1";
+    let configuration = configure(&original, "expired", options);
+    pgbackrest(&configuration, &["stanza-create"]);
+    let push = format!("pgbackrest --config={} --stanza=main archive-push %p", configuration.display());
+    original.archive_also_by(&push);
+    workload::shop(&original.server);
+    original.server.archive_everything();
+    for seed in 0..3 {
+        pgbackrest(&configuration, &["backup", "--type=full", "--start-fast"]);
+        for _ in 0..3 {
+            workload::trade(&original.server, seed, 50);
+            original.server.archive_everything();
+        }
+    }
+    let repository = original.path("expired");
+    let answer = verify(&repository);
+    assert_eq!((&answer["verdict"], &answer["segments"]["missing"]), (&"ok".into(), &0.into()), "{answer:#}");
+    let gaps = |answer: &serde_json::Value| -> Vec<serde_json::Value> {
+        let findings = answer["findings"].as_array().unwrap();
+        findings.iter().filter(|finding| finding["code"] == "segment-missing").cloned().collect()
+    };
+    // Between the first backup and the second, and between that and the third.
+    let expected = gaps(&answer);
+    assert_eq!(expected.len(), 2, "{answer:#}");
+    assert!(expected.iter().all(|gap| gap["severity"] == "info"), "{answer:#}");
+    assert!(expected.iter().all(|gap| gap["message"].as_str().unwrap().contains("retention keeps backup")));
+
+    let archive = Archive::open(repository.to_str().unwrap(), LayoutChoice::Auto).unwrap();
+    let segments: Vec<PathBuf> = archive
+        .inventory()
+        .unwrap()
+        .entries
+        .iter()
+        .filter(|entry| entry.name.to_string().len() == 24)
+        .map(|entry| repository.join(&entry.object.path))
+        .collect();
+    // One that follows an island is no longer where that tool begins again; one of the last backup's is a hole.
+    let number = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        u64::from_str_radix(&name[16..24], 16).unwrap()
+    };
+    let behind_gap =
+        segments.windows(2).rposition(|pair| number(&pair[1]) > number(&pair[0]) + 1).unwrap() + 1;
+    for victim in [behind_gap, behind_gap + 2] {
+        let (path, aside) = (&segments[victim], original.path("aside"));
+        fs::rename(path, &aside).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_walproof"));
+        let output = command.arg("verify").arg(&repository).args(["--format", "json"]).output().unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(gaps(&answer).iter().any(|gap| gap["severity"] == "error"), "{}: {answer:#}", path.display());
+        fs::rename(&aside, path).unwrap();
+    }
 }

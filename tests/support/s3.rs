@@ -69,6 +69,37 @@ impl S3 {
         self.runtime.block_on(self.client().put(&Key::from(key), payload)).unwrap();
     }
 
+    /// Makes the bucket keep the old versions of its objects from now on.
+    pub fn keep_versions(&self) {
+        let enabled = "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                       <Status>Enabled</Status></VersioningConfiguration>";
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--aws-sigv4",
+            "aws:amz:us-east-1:s3",
+            "--request",
+            "PUT",
+        ])
+        .args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--data", enabled])
+        .args(["--user", &format!("{ACCESS_KEY}:{SECRET_KEY}")])
+        .arg(format!("http://127.0.0.1:{}/wal?versioning=", self.port));
+        tools::run(&mut curl);
+    }
+
+    /// The keys below `prefix`, sorted.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        let client = self.client();
+        let listed = async { client.list_with_delimiter(Some(&Key::from(prefix))).await };
+        let listed = self.runtime.block_on(listed).unwrap().objects;
+        let mut keys: Vec<String> =
+            listed.into_iter().filter_map(|meta| meta.location.filename().map(str::to_owned)).collect();
+        keys.sort();
+        keys
+    }
+
     /// Deletes an object.
     pub fn delete(&self, key: &str) {
         self.runtime.block_on(self.client().delete(&Key::from(key))).unwrap();
@@ -190,17 +221,20 @@ pub enum Spoil {
     HangUp,
 }
 
-/// Passes requests on to the server and spoils some downloads.
+/// Passes requests on to the server and spoils some downloads, or some removals.
 pub struct Proxy {
     port: u16,
     state: Arc<Mutex<Orders>>,
     downloads: Arc<AtomicUsize>,
+    removals: Arc<AtomicUsize>,
 }
 
 struct Orders {
     spoil: Spoil,
     good: usize,
     bad: usize,
+    /// Removals of many objects at once are spoilt, instead of downloads.
+    removals: bool,
 }
 
 impl Proxy {
@@ -208,21 +242,33 @@ impl Proxy {
     pub fn start(s3: &S3) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(Mutex::new(Orders { spoil: Spoil::Busy, good: 0, bad: 0 }));
-        let downloads = Arc::new(AtomicUsize::new(0));
-        let (orders, counter, behind) = (Arc::clone(&state), Arc::clone(&downloads), s3.port);
+        let orders = Orders { spoil: Spoil::Busy, good: 0, bad: 0, removals: false };
+        let state = Arc::new(Mutex::new(orders));
+        let (downloads, removals) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (orders, counters, behind) =
+            (Arc::clone(&state), [Arc::clone(&downloads), Arc::clone(&removals)], s3.port);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (orders, counter) = (Arc::clone(&orders), Arc::clone(&counter));
-                thread::spawn(move || pass_on(client, behind, &orders, &counter));
+                let (orders, counters) = (Arc::clone(&orders), counters.clone());
+                thread::spawn(move || pass_on(client, behind, &orders, &counters));
             }
         });
-        Self { port, state, downloads }
+        Self { port, state, downloads, removals }
     }
 
     /// Lets `good` downloads pass and spoils the `bad` ones after them.
     pub fn spoil(&self, spoil: Spoil, good: usize, bad: usize) {
-        *self.state.lock().unwrap() = Orders { spoil, good, bad };
+        *self.state.lock().unwrap() = Orders { spoil, good, bad, removals: false };
+    }
+
+    /// Lets `good` removals of many objects pass and spoils the `bad` ones after them.
+    pub fn spoil_removals(&self, spoil: Spoil, good: usize, bad: usize) {
+        *self.state.lock().unwrap() = Orders { spoil, good, bad, removals: true };
+    }
+
+    /// Removals of many objects asked for so far.
+    pub fn removals(&self) -> usize {
+        self.removals.load(Ordering::Relaxed)
     }
 
     /// Downloads asked for so far.
@@ -237,12 +283,15 @@ impl Proxy {
 }
 
 /// One request and its answer: the server is told to close the connection after it.
-fn pass_on(mut client: TcpStream, behind: u16, orders: &Mutex<Orders>, downloads: &AtomicUsize) {
+fn pass_on(mut client: TcpStream, behind: u16, orders: &Mutex<Orders>, counters: &[Arc<AtomicUsize>; 2]) {
     let Some((head, rest)) = read_head(&mut client) else { return };
-    let is_download = head.starts_with("GET ") && !head.lines().next().unwrap_or_default().contains('?');
-    let spoil = if is_download {
-        downloads.fetch_add(1, Ordering::Relaxed);
-        next_order(&mut orders.lock().unwrap())
+    let line = head.lines().next().unwrap_or_default();
+    let is_removal = line.starts_with("POST ") && line.contains("?delete");
+    let is_download = line.starts_with("GET ") && !line.contains('?');
+    let spoil = if is_download || is_removal {
+        counters[usize::from(is_removal)].fetch_add(1, Ordering::Relaxed);
+        let mut orders = orders.lock().unwrap();
+        if orders.removals == is_removal { next_order(&mut orders) } else { None }
     } else {
         None
     };

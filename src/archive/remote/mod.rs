@@ -244,7 +244,31 @@ impl Remote {
             };
             Err(StoreError::Remove { path: self.shown(&object.path), source: io::Error::other(failure) })
         };
-        objects.iter().map(outcome).collect()
+        let outcomes: Vec<Result<(), StoreError>> = objects.iter().map(outcome).collect();
+        self.look_again(objects, outcomes)
+    }
+
+    /// A removal whose answer was lost may have been done: what is not there any more is removed.
+    fn look_again(
+        &self,
+        objects: &[&Object],
+        outcomes: Vec<Result<(), StoreError>>,
+    ) -> Vec<Result<(), StoreError>> {
+        let failed: Vec<&Object> = objects
+            .iter()
+            .zip(&outcomes)
+            .filter(|(_, outcome)| outcome.is_err())
+            .map(|(object, _)| *object)
+            .collect();
+        if failed.is_empty() {
+            return outcomes;
+        }
+        let mut now = self.check_unchanged(&failed).into_iter();
+        let is_gone = |check: Option<Result<(), StoreError>>| matches!(check, Some(Err(StoreError::Remove { source, .. })) if source.kind() == io::ErrorKind::NotFound);
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.or_else(|error| if is_gone(now.next()) { Ok(()) } else { Err(error) }))
+            .collect()
     }
 
     /// The folder that `trash` names: below the root, or in the same bucket where it is a URL.
@@ -347,23 +371,34 @@ impl Store for Remote {
         objects: &[&Object],
         done: &mut dyn FnMut(usize, Result<(), StoreError>) -> ControlFlow<()>,
     ) {
-        let mut first = 0;
+        let mut at = 0;
         for batch in objects.chunks(REMOVALS_PER_BATCH) {
-            let checks = self.check_unchanged(batch);
-            let unchanged: Vec<&Object> = batch
-                .iter()
-                .zip(&checks)
-                .filter(|(_, check)| check.is_ok())
-                .map(|(object, _)| *object)
-                .collect();
-            let mut removed = self.remove_batch(&unchanged).into_iter();
-            for (index, check) in checks.into_iter().enumerate() {
-                let outcome = check.and_then(|()| removed.next().unwrap_or(Ok(())));
-                if done(first + index, outcome).is_break() {
+            let mut checks = self.check_unchanged(batch).into_iter().peekable();
+            let mut rest = batch;
+            while let Some(first) = checks.next() {
+                // Up to the first that is not as it was: whoever hears of that one may want nothing more removed.
+                let count = match &first {
+                    Ok(()) => 1 + std::iter::from_fn(|| checks.next_if(Result::is_ok)).count(),
+                    Err(_) => 0,
+                };
+                let (run, behind) = rest.split_at(count);
+                let outcomes = match first {
+                    Ok(()) => self.remove_batch(run),
+                    Err(changed) => vec![Err(changed)],
+                };
+                rest = behind.get(usize::from(count == 0)..).unwrap_or_default();
+                // What was begun is told to its end, even to one who wants no more.
+                let mut flow = ControlFlow::Continue(());
+                for outcome in outcomes {
+                    if done(at, outcome).is_break() {
+                        flow = ControlFlow::Break(());
+                    }
+                    at += 1;
+                }
+                if flow.is_break() {
                     return;
                 }
             }
-            first += batch.len();
         }
     }
 
