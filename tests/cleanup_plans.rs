@@ -201,6 +201,10 @@ fn damage_in_what_is_kept_refuses_until_it_is_accepted() {
     assert_eq!(yard.files(), before);
     let plan = yard.json("cleanup", &["--keep-backups", "2"]);
     assert_eq!(plan["refused"], Value::Null);
+    // What was accepted is the gap as it was: that it grows is news.
+    fs::remove_file(yard.archive().join("00000001000000000000000B")).unwrap();
+    assert_eq!(yard.json("verify", &[])["verdict"], "damaged");
+    assert_eq!(yard.run("cleanup", &["--keep-backups", "2", "--offline"]).status.code(), Some(2));
 }
 
 #[test]

@@ -105,6 +105,10 @@ fn policy(args: &CleanupArgs, clock: &Clock) -> Result<Policy, CommandError> {
 pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
     let common = &args.common;
     common.set_up()?;
+    if common.offline {
+        let message = "cleanup goes by what stands in the archive now: --offline cannot be given with it";
+        return Err(CommandError::Usage(message.to_owned()));
+    }
     let clock = common.clock()?;
     let policy = policy(args, &clock)?;
     let archive = common.open()?;
