@@ -318,6 +318,39 @@ fn a_killed_run_leaves_a_catalog_that_can_be_used() {
     }
 }
 
+/// Runs walproof where no file can grow beyond so many blocks of 1024 bytes: as on a disk that fills up.
+fn on_a_full_disk(blocks: usize, arguments: &[&str]) -> Output {
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    let walproof = ["-c", &script, "bash", env!("CARGO_BIN_EXE_walproof")];
+    Command::new("bash").args(walproof).args(arguments).output().unwrap()
+}
+
+#[test]
+fn a_full_disk_costs_the_catalog_and_nothing_else() {
+    let place = Place::of("14");
+    let (archive, catalog) = (place.archive(), place.catalog());
+    let whole = walproof(&["find", text(&archive), "--no-catalog", "--format", "json"]).stdout;
+    let mut full = 0;
+    for blocks in [0, 1, 8, 30, 60, 90, 150, 300, 1000] {
+        let arguments = ["index", text(&archive), "--catalog", text(&catalog), "--rebuild"];
+        let output = on_a_full_disk(blocks, &arguments);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{blocks}: {told}");
+        if output.status.code() == Some(3) {
+            full += 1;
+            assert!(told.contains("catalog"), "{blocks}: {told}");
+        }
+        let arguments = ["find", text(&archive), "--catalog", text(&catalog), "--format", "json"];
+        let found = on_a_full_disk(blocks, &arguments);
+        assert!(found.stdout == whole, "{blocks}: {}", String::from_utf8_lossy(&found.stderr));
+        let (status, document) = index(&archive, &catalog, &[]);
+        assert_eq!(status, 0, "{blocks}: {document}");
+        let offline = ["find", text(&archive), "--catalog", text(&catalog), "--offline", "--format", "json"];
+        assert!(walproof(&offline).stdout == whole, "{blocks}");
+    }
+    assert!(full > 2, "the disk was never full");
+}
+
 #[test]
 fn several_runs_at_once_agree() {
     let place = Place::of("17");
