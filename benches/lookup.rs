@@ -1,15 +1,17 @@
 //! `find --offline` on a catalog of many commits, which a simulation writes on the path that `index` writes on.
 //!
 //! `cargo bench --bench lookup -- 100000000` prints the bytes that a commit takes and, for each kind of question, the
-//! processor time and the greatest resident size of the process that answers it. Without a number: ten million.
+//! processor time and the greatest resident size of the process that answers it. Without a number: ten million. Then an
+//! archive of a hundred thousand segments is indexed a second time.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "benchmarks")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Instant;
 use walproof::archive::memory::Memory;
 use walproof::archive::{Archive, LayoutChoice, Secrets};
-use walproof::audit::{Options, expectations, plan};
+use walproof::audit::{Options, expectations, judge, plan, survey_with};
 use walproof::backup::Discovered;
 use walproof::catalog::{Catalog, Keeper};
 use walproof::scan::activity::{Activities, Activity, Rows};
@@ -26,6 +28,8 @@ use walproof::wal::{Lsn, Major, PgTime, SegmentSize, SystemId, TimelineId, WalFi
 const TRANSACTION_BYTES: u64 = 1024;
 const SEGMENT_BYTES: u64 = 16 << 20;
 const COMMITS_IN_SEGMENT: u64 = SEGMENT_BYTES / TRANSACTION_BYTES;
+/// Segments of the archive that is indexed a second time.
+const SEGMENTS_AGAIN: u64 = 100_000;
 /// Microseconds from one commit to the next, about.
 const PACE: i64 = 250;
 const FIRST_TIME: i64 = 800_000_000_000_000;
@@ -55,9 +59,9 @@ fn tables() -> Vec<RelationFile> {
     (16385..16389).map(|number| RelationFile { tablespace: 1663, database: 5, number }).collect()
 }
 
-/// What a scan of one segment of pgbench's WAL would find.
-fn facts(mut facts: SegmentFacts, first: u64) -> SegmentFacts {
-    let commits = first..first + COMMITS_IN_SEGMENT;
+/// What a scan of one segment of pgbench's WAL would find, with the commits of `first` and those after it.
+fn facts(mut facts: SegmentFacts, first: u64, count: u64) -> SegmentFacts {
+    let commits = first..first + count;
     let format = Format {
         major: Major::V15,
         magic: 0xD110,
@@ -104,31 +108,55 @@ fn facts(mut facts: SegmentFacts, first: u64) -> SegmentFacts {
     facts
 }
 
-/// Writes the catalog; its path and how many commits it has.
-fn simulate(wanted: u64, folder: &Path) -> (PathBuf, u64) {
-    let segments = wanted.div_ceil(COMMITS_IN_SEGMENT);
+/// An archive of so many segments, of which nobody reads more than the names.
+fn archive(segments: u64) -> Archive {
     let memory = Memory::new();
     let byte: Arc<[u8]> = Arc::from(&b"x"[..]);
     for number in 1..=segments {
         memory.put(&format!("00000001{:08X}{:08X}", number / 256, number % 256), Arc::clone(&byte));
     }
-    let archive =
-        Archive::of_store("simulated", Box::new(memory), LayoutChoice::Auto, Secrets::default()).unwrap();
+    Archive::of_store("simulated", Box::new(memory), LayoutChoice::Auto, Secrets::default()).unwrap()
+}
+
+/// Writes the catalog of `archive` with so many commits in each segment.
+fn simulate(archive: &Archive, path: &Path, commits_in_segment: u64) {
     let options = Options { detail: Detail::Events, ..Options::default() };
-    let plan = plan(&archive, &options).unwrap();
-    let path = folder.join("catalog");
-    let keeper = Keeper::new(Catalog::open(&path).unwrap()).unwrap();
+    let plan = plan(archive, &options).unwrap();
+    let keeper = Keeper::new(Catalog::open(path).unwrap()).unwrap();
     for ((entry, expectation), segment) in expectations(&plan, &options).zip(0..) {
         let WalFileName::Segment(name) = entry.name else { unreachable!() };
         let empty = Scan::new(name, &expectation, None).finish();
-        keeper.keep(entry, &expectation, &facts(empty, segment * COMMITS_IN_SEGMENT));
+        let first = segment * COMMITS_IN_SEGMENT;
+        keeper.keep(entry, &expectation, &facts(empty, first, commits_in_segment));
     }
     keeper.finish(&plan.inventory.entries).unwrap();
-    let discovered = Discovered { backups: Vec::new(), problems: Vec::new() };
-    keeper.keep_listing(&archive, &plan.inventory, &discovered).unwrap();
+    keeper.keep_listing(archive, &plan.inventory, &no_backups()).unwrap();
     let places = keeper.own_places(&plan.inventory).unwrap().unwrap();
     keeper.keep_places(&plan.inventory, &places).unwrap();
-    (path, segments * COMMITS_IN_SEGMENT)
+}
+
+fn no_backups() -> Discovered {
+    Discovered { backups: Vec::new(), problems: Vec::new() }
+}
+
+/// What `index` does when nothing is new, but for listing a directory (see `inventory`) and printing.
+fn index_again(archive: &Archive, path: &Path) {
+    let begun = Instant::now();
+    let options = Options::default();
+    let plan = plan(archive, &options).unwrap();
+    let keeper = Keeper::new(Catalog::open(path).unwrap()).unwrap();
+    let survey = survey_with(archive, &plan, &options, Some(&keeper), &|_| {}).unwrap();
+    let tally = keeper.finish(&plan.inventory.entries).unwrap();
+    keeper.keep_listing(archive, &plan.inventory, &no_backups()).unwrap();
+    assert!(keeper.has_places().unwrap());
+    let audit = judge(&plan, &survey, &options);
+    let took = begun.elapsed().as_secs_f64();
+    println!(
+        "indexing {} segments again: {} read, {took:.2} s ({} findings)",
+        tally.reused + tally.scanned,
+        tally.scanned,
+        audit.findings.len()
+    );
 }
 
 /// How often a question is asked: the clock of a process is coarse.
@@ -152,13 +180,13 @@ fn mebibytes(arguments: &[&str]) -> (f64, String) {
 }
 
 fn main() {
-    let wanted = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10_000_000);
-    let folder = tempfile::Builder::new()
-        .disable_cleanup(std::env::var_os("KEEP_CATALOG").is_some())
-        .tempdir()
-        .unwrap();
-    let (catalog, commits) = simulate(wanted, folder.path());
-    println!("{}", catalog.display());
+    let wanted: u64 =
+        std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10_000_000);
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = folder.path().join("catalog");
+    let segments = wanted.div_ceil(COMMITS_IN_SEGMENT);
+    simulate(&archive(segments), &catalog, COMMITS_IN_SEGMENT);
+    let commits = segments * COMMITS_IN_SEGMENT;
     let size = std::fs::metadata(&catalog).unwrap().len();
     #[expect(clippy::cast_precision_loss, reason = "a figure to read")]
     let each = size as f64 / commits as f64;
@@ -180,5 +208,11 @@ fn main() {
         assert!(told.contains("event") || what == "a name", "{told}");
         let best = (0..5).map(|_| milliseconds(&arguments)).fold(f64::MAX, f64::min);
         println!("find by {what}: {best:.1} ms of processor time, {mebibytes:.1} MiB");
+    }
+    let again = folder.path().join("again");
+    let archive = archive(SEGMENTS_AGAIN);
+    simulate(&archive, &again, 10);
+    for _ in 0..3 {
+        index_again(&archive, &again);
     }
 }

@@ -16,6 +16,7 @@ mod read;
 #[cfg(feature = "object-store")]
 pub mod remote;
 mod secrets;
+mod sodium;
 pub mod store;
 pub mod tar_file;
 

@@ -17,6 +17,10 @@ const SMALL_BYTES_MAX: u64 = 16 << 20;
 /// Stored bytes beyond the plain size that a compressor or cipher may add to what does not compress.
 const OVERHEAD_BYTES_MAX: u64 = 32 << 20;
 
+/// Of an object that is neither WAL nor anything known, and that WAL-G's key does not open.
+const NOT_OPENED: &str =
+    "is encrypted or in an unknown format, and the key in WALG_LIBSODIUM_KEY does not open it";
+
 /// Buffers that one worker uses again for each object that it reads.
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -94,15 +98,36 @@ impl Archive {
         sink: Sink<'_>,
     ) -> Result<(), ReadError> {
         let mut incoming = Incoming::new(object, self.layout(), limit, &mut scratch.stored);
+        incoming.has_key = self.secrets.stream.is_some();
         self.store.read(object, &mut scratch.raw, &mut |piece| incoming.take(piece, sink))?;
         let codec = incoming.finish(sink)?;
         let refused = |detail| ReadError::Undecodable { path: object.path.clone(), detail };
         let Some(codec) = codec else { return Ok(()) };
+        if codec == Codec::SecretStream {
+            return self.read_stream(object, limit, scratch, sink).map_err(refused);
+        }
         if codec != Codec::OpensslSalted {
             return codec::decode(codec, &scratch.stored, limit, &mut scratch.buffers, sink).map_err(refused);
         }
         let plain = self.decrypt(object, &mut scratch.stored).map_err(refused)?;
         codec::decode(told_by(&object.path, plain), plain, limit, &mut scratch.buffers, sink).map_err(refused)
+    }
+
+    /// Decrypts and decodes an object that may be encrypted with libsodium, which has no magic bytes.
+    fn read_stream(
+        &self,
+        object: &Object,
+        limit: u64,
+        scratch: &mut Scratch,
+        sink: Sink<'_>,
+    ) -> Result<(), String> {
+        let key = self.secrets.stream.as_ref();
+        let opened = key.and_then(|key| key.decrypt(&scratch.stored));
+        let plain = opened.as_deref().unwrap_or(&scratch.stored);
+        match told_by(&object.path, plain) {
+            Codec::None if opened.is_none() => Err(NOT_OPENED.to_owned()),
+            codec => codec::decode(codec, plain, limit, &mut scratch.buffers, sink),
+        }
     }
 
     /// Decrypts an object of pgBackRest's where it lies.
@@ -159,12 +184,14 @@ struct Incoming<'a> {
     state: State,
     taken: u64,
     stopped: bool,
+    /// There is a key for what has no magic bytes.
+    has_key: bool,
 }
 
 impl<'a> Incoming<'a> {
     fn new(object: &'a Object, layout: Layout, limit: u64, stored: &'a mut Vec<u8>) -> Self {
         stored.clear();
-        Self { object, layout, limit, stored, state: State::Head, taken: 0, stopped: false }
+        Self { object, layout, limit, stored, state: State::Head, taken: 0, stopped: false, has_key: false }
     }
 
     fn take(&mut self, piece: &[u8], sink: Sink<'_>) -> ControlFlow<()> {
@@ -194,7 +221,13 @@ impl<'a> Incoming<'a> {
 
     /// Takes the first bytes, which tell what the object is.
     fn begin(&mut self, head: &[u8], sink: Sink<'_>) -> ControlFlow<()> {
-        match told_by(&self.object.path, head) {
+        let told = match told_by(&self.object.path, head) {
+            Codec::None if self.has_key && self.is_enigma(head) => Codec::SecretStream,
+            // Neither has magic bytes.
+            Codec::Brotli if self.has_key => Codec::SecretStream,
+            told => told,
+        };
+        match told {
             Codec::None if self.is_enigma(head) => {
                 self.state = State::Enigma;
                 ControlFlow::Break(())
@@ -263,7 +296,9 @@ impl<'a> Incoming<'a> {
                     "is named .{suffix} and holds nothing known: it is damaged, encrypted or in another format"
                 )
             }
-            _ => "is encrypted or in an unknown format".to_owned(),
+            _ => "is encrypted or in an unknown format (WAL-G's libsodium key is taken from WALG_LIBSODIUM_KEY or \
+                  WALG_LIBSODIUM_KEY_PATH)"
+                .to_owned(),
         }
     }
 }

@@ -1,6 +1,8 @@
-//! Where passphrases are looked for: pgBackRest's environment variables and configuration files.
+//! Where passphrases and keys are looked for: pgBackRest's environment variables and configuration files, WAL-G's
+//! environment variables.
 
 use super::cipher::Passphrase;
+use super::sodium::StreamKey;
 use std::env;
 use std::fs;
 use std::path::PathBuf;
@@ -9,12 +11,13 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     pub(super) repository: Vec<Passphrase>,
+    pub(super) stream: Option<StreamKey>,
 }
 
 impl Secrets {
     /// Passphrases given by a caller.
     pub fn new(passphrases: impl IntoIterator<Item = String>) -> Self {
-        Self { repository: passphrases.into_iter().map(Passphrase::new).collect() }
+        Self { repository: passphrases.into_iter().map(Passphrase::new).collect(), stream: None }
     }
 
     /// What `PGBACKREST_REPO1_CIPHER_PASS` (and those of other repositories) and pgBackRest's configuration
@@ -27,8 +30,22 @@ impl Secrets {
         for file in configuration_files() {
             found.extend(fs::read_to_string(file).iter().flat_map(|text| passphrases_in(text)));
         }
-        Self::new(found)
+        Self { stream: stream_key(), ..Self::new(found) }
     }
+
+    /// The same with WAL-G's key for libsodium, given as it would stand in the environment.
+    #[must_use]
+    pub fn with_libsodium_key(self, key: &str, transform: Option<&str>) -> Self {
+        Self { stream: StreamKey::new(key, transform), ..self }
+    }
+}
+
+/// What `WALG_LIBSODIUM_KEY` or `WALG_LIBSODIUM_KEY_PATH` says, by `WALG_LIBSODIUM_KEY_TRANSFORM`.
+fn stream_key() -> Option<StreamKey> {
+    let from_file = || fs::read_to_string(env::var_os("WALG_LIBSODIUM_KEY_PATH")?).ok();
+    let text = env::var("WALG_LIBSODIUM_KEY").ok().or_else(from_file)?;
+    let transform = env::var("WALG_LIBSODIUM_KEY_TRANSFORM").ok();
+    StreamKey::new(&text, transform.as_deref())
 }
 
 /// pgBackRest's configuration files, in the places where it looks.

@@ -152,15 +152,14 @@ pub fn with_successors(
     zones: &[&FileZone],
     matters: impl Fn(&FileZone) -> bool,
 ) -> Selection {
-    let mut starts: BTreeMap<Lsn, Vec<usize>> = BTreeMap::new();
-    for (at, zone) in zones.iter().enumerate() {
-        starts.entry(zone.start).or_default().push(at);
-    }
+    let starting_at = |lsn: Lsn| {
+        zones.partition_point(|zone| zone.start < lsn)..zones.partition_point(|zone| zone.start <= lsn)
+    };
     let mut left: Vec<usize> = selected.iter().copied().filter(|at| matters(zones[*at])).collect();
     let mut all = selected;
     let mut followed = Selection::new();
     while let Some(at) = left.pop() {
-        for next in starts.get(&zones[at].end).into_iter().flatten().copied() {
+        for next in starting_at(zones[at].end) {
             all.insert(next);
             if zones[next].is_middle && followed.insert(next) {
                 left.push(next);

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use walproof::archive::memory::Memory;
 use walproof::archive::remote::Remote;
-use walproof::archive::{Archive, BackupKind, Layout, LayoutChoice};
+use walproof::archive::{Archive, BackupKind, Layout, LayoutChoice, Secrets};
 
 use crate::original::{Original, in_store};
 use crate::support::{s3::S3, tools};
@@ -76,5 +77,28 @@ fn wal_g_archives_of_every_compression_hold_the_same_wal() {
         let plain = original.path(&format!("plain-{program}-{suffix}"));
         write_archive(&original, &plain, suffix, program, options);
         original.expect_same(&plain, Layout::Plain);
+    }
+}
+
+/// What libsodium encrypted opens with the key that WAL-G's variables give; without it, it is told what is needed.
+#[test]
+fn encrypted_files_open_with_the_key() {
+    let stored = include_bytes!("../data/libsodium.bin");
+    let key = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+    for suffix in ["", ".lz4"] {
+        let open = |secrets: Secrets| {
+            let memory = Memory::new();
+            memory.put(&format!("wal_005/000000010000000000000001{suffix}"), *stored);
+            let choice = LayoutChoice::Given(Layout::WalG);
+            let archive = Archive::of_store("memory", Box::new(memory), choice, secrets).unwrap();
+            let inventory = archive.inventory().unwrap();
+            archive.read_small(&inventory.entries[0], 1 << 20)
+        };
+        let keyed = |key: &str| open(Secrets::default().with_libsodium_key(key, Some("base64")));
+        assert!(keyed(key).unwrap().starts_with(b"line 0 of what libsodium encrypted"), "{suffix}");
+        let wrong = keyed("AAAABAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=").unwrap_err().to_string();
+        let closed = open(Secrets::default()).unwrap_err().to_string();
+        assert!(wrong.contains("WALG_LIBSODIUM_KEY"), "{suffix}: {wrong}");
+        assert!(!suffix.is_empty() || closed.contains("WALG_LIBSODIUM_KEY"), "{suffix}: {closed}");
     }
 }

@@ -45,6 +45,8 @@ pub enum Codec {
     Snappy,
     /// `openssl enc`'s form with a salt: pgBackRest's encryption.
     OpensslSalted,
+    /// libsodium's secret stream: WAL-G's encryption. Has no magic bytes.
+    SecretStream,
     /// OpenPGP, binary or armoured: GPG, WAL-G.
     OpenPgp,
     /// age.
@@ -148,6 +150,7 @@ pub(crate) fn decode(
                                      PGBACKREST_REPO1_CIPHER_PASS or pgBackRest's configuration"
                 .to_owned())
         }
+        Codec::SecretStream => Err("is encrypted with libsodium and is not decrypted here".to_owned()),
         Codec::OpenPgp => Err("is encrypted with OpenPGP, which this program does not decrypt".to_owned()),
         Codec::Age => Err("is encrypted with age, which this program does not decrypt".to_owned()),
         Codec::Lzop => Err("is compressed with lzop, which this program does not read".to_owned()),
