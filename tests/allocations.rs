@@ -1,0 +1,128 @@
+//! The hot path asks the allocator for nothing for each record, and memory stays bounded however much is read.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
+#![expect(unsafe_code, reason = "an allocator that counts what it is asked for")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use walproof::archive::{Archive, LayoutChoice, Scratch};
+use walproof::scan::{Detail, Expectation, SegmentFacts, scan_segment};
+use walproof::wal::{Owners, TimelineId};
+
+struct Counting;
+
+thread_local! {
+    /// Of this thread alone: other tests run beside this one.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count_one() {
+    // A thread that ends has no counter any more.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is handed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count_one();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count_one();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Segments of 16 MiB with tens of thousands of records each, out of the recorded archive of version 10.
+fn segments() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/oracle/pg10.tar.zst");
+    let decoder = zstd::Decoder::new(fs::File::open(packed).unwrap()).unwrap();
+    let mut tar = tar::Archive::new(decoder);
+    let archive = folder.path().join("archive");
+    fs::create_dir(&archive).unwrap();
+    for entry in tar.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().into_owned();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let in_archive = path.parent().is_some_and(|parent| parent.ends_with("archive"));
+        if in_archive && name.len() == 24 && name.starts_with("00000001") {
+            entry.unpack(archive.join(name)).unwrap();
+        }
+    }
+    (folder, archive)
+}
+
+#[test]
+fn allocations_do_not_grow_with_records() {
+    let (_folder, path) = segments();
+    let archive = Archive::open(path.to_str().unwrap(), LayoutChoice::Auto).unwrap();
+    let entries = archive.inventory().unwrap().entries;
+    let expectation = Expectation {
+        owners: Owners::root(TimelineId(1)),
+        digests: Vec::new(),
+        records_from: None,
+        digest_all: false,
+        detail: Detail::Summary,
+    };
+    let mut scratch = Scratch::default();
+    // The first scan fills the buffers that are used again.
+    let mut scan = |entry| -> (u64, SegmentFacts) {
+        let before = ALLOCATIONS.get();
+        let facts = scan_segment(&archive, entry, &expectation, &mut scratch).unwrap();
+        (ALLOCATIONS.get() - before, facts)
+    };
+    scan(&entries[0]);
+    let mut most = 0;
+    for entry in &entries {
+        let (allocations, facts) = scan(entry);
+        let records: u64 = facts.walked.runs.iter().map(|run| run.records).sum();
+        most = most.max(records);
+        // Events that are kept (checkpoints and the like), and a few buffers for each piece that is read.
+        let allowed = 200 + 2 * facts.events.len() as u64;
+        assert!(
+            allocations <= allowed,
+            "{}: {allocations} allocations for {records} records, {} events",
+            facts.path,
+            facts.events.len()
+        );
+    }
+    assert!(most > 20_000, "the archive must have segments with many records, the fullest has {most}");
+}
+
+/// `VmHWM` of a process that verifies the archive, in KiB, by the shell's own child.
+#[test]
+fn resident_size_is_bounded() {
+    let (folder, path) = segments();
+    let many = folder.path().join("many");
+    fs::create_dir(&many).unwrap();
+    let source = fs::read_dir(&path).unwrap().next().unwrap().unwrap().path();
+    // The same bytes under many names: damaged as an archive, and as much to read.
+    for number in 0..80 {
+        fs::hard_link(&source, many.join(format!("000000010000000900000{number:03X}"))).unwrap();
+    }
+    let program = env!("CARGO_BIN_EXE_walproof");
+    let jobs = 2;
+    let script = "\"$0\" verify \"$1\" --no-catalog -q --jobs 2 >/dev/null 2>&1 & pid=$!; \
+        while kill -0 $pid 2>/dev/null; do \
+            sed -n 's/^VmHWM:[[:space:]]*\\([0-9]*\\).*/\\1/p' /proc/$pid/status 2>/dev/null; sleep 0.02; \
+        done; wait $pid";
+    let output = Command::new("bash").arg("-c").arg(script).arg(program).arg(&many).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let peak = text.lines().filter_map(|line| line.parse::<u64>().ok()).max().expect("a size was seen");
+    let limit = 48 * 1024 + 2 * 16 * 1024 * jobs + 80;
+    assert!(peak < limit, "{peak} KiB resident, allowed are {limit}");
+}
