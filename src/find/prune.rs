@@ -22,6 +22,10 @@ pub type Selection = BTreeSet<usize>;
 
 /// Whether bounds narrow `query` down.
 pub fn can_narrow(query: &Query) -> bool {
+    // What belongs to no transaction is everywhere.
+    if query.xid == Some(Xid::INVALID) {
+        return false;
+    }
     let window = query.window_us.is_some();
     let around = query.time.is_some() && !window;
     let filtered = query.kind.is_some() || query.table.is_some() || query.databases.is_some();

@@ -128,7 +128,9 @@ impl Zone {
                 widen(&mut self.ends, time);
             }
         }
-        widen(&mut self.xids, event.xid);
+        if event.xid != Xid::INVALID {
+            widen(&mut self.xids, event.xid);
+        }
         match &event.what {
             What::End(end) => {
                 let details = end.details.iter();
