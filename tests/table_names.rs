@@ -49,6 +49,7 @@ fn history(server: &Server) {
          DELETE FROM sales.sold WHERE id <= 30",
     );
     server.sql("BEGIN; ALTER TABLE sales.sold RENAME TO never; ROLLBACK");
+    server.sql("VACUUM FULL sales.sold");
     server.sql("TRUNCATE sales.orders");
     server.sql("DROP TABLE sales.sold");
     server.sql("DROP TABLE sales.\"odd \"\"name\"\"\"");
@@ -86,6 +87,8 @@ fn names_on(major: u32, settings: &[(&str, &str)]) {
         assert_eq!(answer["events"][0]["rows"]["inserted"], 100, "{what}: {answer}");
         let (_, answer) = ask(&["--table", "sales.sold", "--order", "rows", "--limit", "1"]);
         assert_eq!(answer["events"][0]["rows"]["deleted"], 30, "{what}: {answer}");
+        let (_, answer) = ask(&["--kind", "rewrite"]);
+        assert_eq!(tables(&answer), [["sales.sold"]], "{what}");
         assert_eq!(ask(&["--table", "never"]).0, 3, "{what}: it was rolled back");
     };
     check(server.archive(), &[], &format!("{major} {settings:?}"));

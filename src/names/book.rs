@@ -124,7 +124,7 @@ impl Reader<'_> {
         let (book, major) = (&mut self.book, self.major);
         match file.number {
             PG_CLASS => {
-                let Some(class) = class(row, major) else { return };
+                let Some(class) = class(row, major).filter(|class| !class.is_transient()) else { return };
                 if class.file != 0 {
                     keep(book.files.entry((file.database, class.file)).or_default(), lsn, class.clone());
                 }

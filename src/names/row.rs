@@ -38,6 +38,17 @@ pub struct Class {
     pub kind: Kind,
 }
 
+impl Class {
+    /// Whether this is the table that a rewrite fills and then exchanges with the one that it rewrites: its file is that
+    /// one's, before or after.
+    ///
+    /// PostgreSQL: `make_new_heap` in `src/backend/commands/cluster.c`, 9.5 to 19.
+    pub(super) fn is_transient(&self) -> bool {
+        let number = self.name.strip_prefix("pg_temp_");
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+}
+
 /// A row that has a name and nothing else that matters.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Named {
