@@ -1,5 +1,6 @@
 //! A directory on this machine, listed with its sub-directories.
 
+use super::regular::{describe, open_regular};
 use super::store::{
     A_DATA_DIRECTORY, A_DIRECTORY, Child, Deletion, Descent, Identity, Object, ObjectKind, Sink, Store,
     StoreError,
@@ -7,7 +8,7 @@ use super::store::{
 use std::fs::{self, DirEntry, File, Metadata};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Bytes taken from a file at a time: small enough to be walked while they are still in the second-level cache.
@@ -180,7 +181,7 @@ impl Store for Directory {
     fn read(&self, object: &Object, buffer: &mut Vec<u8>, sink: Sink<'_>) -> Result<(), StoreError> {
         let path = self.root.join(&object.path);
         let read_error = |source| StoreError::Read { path: path.clone(), source };
-        let mut file = File::open(&path).map_err(read_error)?;
+        let mut file = open_regular(&path).map_err(read_error)?;
         buffer.resize(PIECE_BYTES + PAGE_BYTES, 0);
         let before = buffer.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES);
         let (_, from_page) = buffer.split_at_mut(before);
@@ -255,7 +256,7 @@ impl Store for Directory {
 /// Moves a file to another file system: the original goes only when the copy is safe on its disk.
 fn copy_away(path: &Path, target: &Path) -> io::Result<()> {
     let mut copy = File::create_new(target)?;
-    let copied = io::copy(&mut File::open(path)?, &mut copy).and_then(|_| copy.sync_all());
+    let copied = io::copy(&mut open_regular(path)?, &mut copy).and_then(|_| copy.sync_all());
     if let Err(failed) = copied {
         fs::remove_file(target)?;
         return Err(failed);
@@ -299,21 +300,6 @@ fn identity(found: &Metadata) -> Identity {
 
 fn special(path: PathBuf, what: &'static str) -> Object {
     Object { path, kind: ObjectKind::Special(what), identity: Identity::default() }
-}
-
-fn describe(found: &Metadata) -> &'static str {
-    let kind = found.file_type();
-    if kind.is_dir() {
-        A_DIRECTORY
-    } else if kind.is_fifo() {
-        "a FIFO"
-    } else if kind.is_socket() {
-        "a socket"
-    } else if kind.is_block_device() || kind.is_char_device() {
-        "a device"
-    } else {
-        "a regular file"
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use super::*;
-use crate::archive::{Archive, BackupKind, LayoutChoice, Secrets};
+use crate::archive::{Archive, BackupKind, LayoutChoice, ReadError, Secrets};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
@@ -46,6 +46,42 @@ fn what_is_no_regular_file_is_a_stray_and_never_opened() {
         ("loop", false),
     ];
     assert_eq!(strays, expected);
+}
+
+#[test]
+fn a_file_that_became_something_else_since_the_listing_is_told_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let names =
+        ["000000010000000000000001", "000000010000000000000002", "000000010000000000000003"].map(|name| {
+            write(folder.path(), name);
+            folder.path().join(name)
+        });
+    let archive = archive(folder.path());
+    let inventory = archive.inventory().unwrap();
+    assert_eq!(inventory.entries.len(), 3);
+    for path in &names {
+        fs::remove_file(path).unwrap();
+    }
+    let made = std::process::Command::new("mkfifo").arg(&names[0]).status().unwrap();
+    assert!(made.success());
+    let _socket = UnixListener::bind(&names[1]).unwrap();
+    fs::create_dir(&names[2]).unwrap();
+    let refusals: Vec<String> = inventory
+        .entries
+        .iter()
+        .map(|entry| match archive.read_small(entry, 100) {
+            Err(error @ ReadError::Unobtainable(_)) => error.to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(
+        refusals[0].ends_with("000000010000000000000001: it is a FIFO, not a regular file"),
+        "{refusals:?}"
+    );
+    assert!(
+        refusals[2].ends_with("000000010000000000000003: it is a directory, not a regular file"),
+        "{refusals:?}"
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod layout;
 mod location;
 pub mod memory;
 mod read;
+mod regular;
 #[cfg(feature = "object-store")]
 pub mod remote;
 mod secrets;
@@ -24,6 +25,7 @@ pub use inventory::{BackupKind, BackupObject, Entry, Inventory, Stray};
 pub use layout::{Layout, LayoutChoice, ParseLayoutError};
 pub use location::location_from_environment;
 pub use read::Scratch;
+pub(crate) use regular::open_regular;
 pub use secrets::Secrets;
 pub use store::{Child, Deletion, Descent, Identity, Object, ObjectKind, ReadError, Store, StoreError};
 

@@ -6,9 +6,9 @@
 //! because several threads do not ask in perfect order.
 
 use super::codec;
+use super::regular::open_regular;
 use super::store::{Child, Deletion, Descent, Identity, Object, ObjectKind, Sink, Store, StoreError};
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl TarFile {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
         let mut head = [0; codec::MAGIC_BYTES];
-        let found = File::open(&path).and_then(|mut file| file.read(&mut head));
+        let found = open_regular(&path).and_then(|mut file| file.read(&mut head));
         let count = found.map_err(|source| StoreError::Read { path: path.clone(), source })?;
         let compressed = codec::sniff(&head[..count]) != codec::Codec::None;
         Ok(Self { path, compressed, cursor: Mutex::default() })
@@ -48,7 +48,7 @@ impl TarFile {
 
     /// The plain bytes of the tar from its beginning.
     fn plain(&self) -> io::Result<Box<dyn Read + Send>> {
-        let file = BufReader::with_capacity(PIECE_BYTES, File::open(&self.path)?);
+        let file = BufReader::with_capacity(PIECE_BYTES, open_regular(&self.path)?);
         if self.compressed { codec::reader(file) } else { Ok(Box::new(file)) }
     }
 
@@ -59,12 +59,12 @@ impl TarFile {
         if self.compressed {
             return members(tar::Archive::new(self.plain()?).entries()?);
         }
-        members(tar::Archive::new(File::open(&self.path)?).entries_with_seek()?)
+        members(tar::Archive::new(open_regular(&self.path)?).entries_with_seek()?)
     }
 
     /// Hands out `size` bytes that begin at `start` of an uncompressed tar.
     fn read_in_place(&self, start: u64, size: u64, buffer: &mut Vec<u8>, sink: Sink<'_>) -> io::Result<u64> {
-        let mut file = File::open(&self.path)?;
+        let mut file = open_regular(&self.path)?;
         file.seek(SeekFrom::Start(start))?;
         buffer.resize(PIECE_BYTES, 0);
         copy_pieces(&mut file.take(size), buffer, sink)

@@ -8,6 +8,7 @@ use super::control::{CONTROL_BYTES_MAX, ControlFile, State};
 use super::label::{LABEL_BYTES_MAX, LabelFile};
 use super::load::LoadError;
 use super::manifest::Manifest;
+use crate::archive;
 use crate::wal::{Major, SegmentName};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -136,9 +137,8 @@ pub(super) fn read_small(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, L
 /// ever.
 pub(super) fn open_regular(path: &Path) -> Result<Option<File>, LoadError> {
     let failed = |source| LoadError::Read { path: path.to_owned(), source };
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => File::open(path).map(Some).map_err(failed),
-        Ok(_) => Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))),
+    match archive::open_regular(path) {
+        Ok(file) => Ok(Some(file)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }

@@ -8,6 +8,7 @@
 //! PostgreSQL: `src/bin/pg_basebackup/pg_basebackup.c`, `astreamer_*.c` (`bbstreamer_*.c` in 15 and 16),
 //! `src/backend/backup/basebackup.c` (`sendDir`, the control file last), 9.5 to 19.
 
+use crate::archive::open_regular;
 use crate::wal::{SegmentName, WalFileName};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,7 +34,7 @@ pub struct TarContents {
 pub fn read(path: &Path) -> io::Result<TarContents> {
     let mut contents = TarContents::default();
     // What cannot be opened is an error, what breaks off is not.
-    drop(open(File::open(path)?)?);
+    drop(open(open_regular(path)?)?);
     let outcome = for_each_file(path, &mut |path, file| contents.take(path, file));
     contents.cut = outcome.err().map(|error| error.to_string());
     contents.wal.sort_unstable();
@@ -46,7 +47,7 @@ type Visitor<'a> = dyn FnMut(&str, &mut dyn Read) -> io::Result<()> + 'a;
 
 /// Gives each regular file of a tar to `visit`.
 pub(super) fn for_each_file(path: &Path, visit: &mut Visitor<'_>) -> io::Result<()> {
-    match open(File::open(path)?)? {
+    match open(open_regular(path)?)? {
         Opened::Compressed(stream) => visit_stream(tar::Archive::new(stream), visit),
         Opened::Plain(file) => {
             let end = file.metadata()?.len();
