@@ -46,7 +46,7 @@ pub(super) enum ColorChoice {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(super) struct CommonArgs {
-    /// A directory (an archive, a pg_wal or pg_xlog), a pg_wal.tar, or a URL (file:///…, s3://bucket/prefix)
+    /// A directory (an archive, a pg_wal or pg_xlog), a pg_wal.tar, or a URL (file:///…, s3://bucket/prefix, gs://…, az://…)
     #[arg(value_name = "ARCHIVE")]
     pub(super) archive: String,
     /// Whose layout the archive has: auto, plain, wal-g, pgbackrest, barman, barman-cloud, pg_probackup, pg_rman, tar

@@ -7,7 +7,7 @@ use walproof::archive::remote::Remote;
 use walproof::archive::{Archive, BackupKind, Layout, LayoutChoice};
 
 use crate::original::{Original, in_store};
-use crate::support::{account, s3::S3, tools};
+use crate::support::{account, bucket::Bucket, s3::S3, tools};
 
 fn barman(configuration: &Path, arguments: &[&str]) {
     let mut command = account::command(Path::new("/usr/bin/barman"));
@@ -85,13 +85,13 @@ fn barman_cloud_writes_into_a_bucket() {
             let mut command = account::command(Path::new("/usr/bin/barman-cloud-wal-archive"));
             command.envs(variables.iter().cloned()).env("AWS_DEFAULT_REGION", "us-east-1");
             command.arg(format!("--endpoint-url={endpoint}")).args(option);
-            command.arg(S3::url(name)).arg("main").arg(&file);
+            command.arg(server.url(name)).arg("main").arg(&file);
             tools::run(&mut command);
         }
         for at in ["", "/main", "/main/wals"] {
-            let store = Remote::open(&S3::url(&format!("{name}{at}")), server.variables()).unwrap();
+            let store = Remote::open(&server.url(&format!("{name}{at}")), server.variables()).unwrap();
             original.expect_same_contents(in_store(store, &[]).unwrap(), Layout::BarmanCloud);
         }
-        original.expect_same_answers(&S3::url(name), &server.variables());
+        original.expect_same_answers(&server.url(name), &server.variables());
     }
 }

@@ -9,7 +9,7 @@ use walproof::archive::remote::Remote;
 use walproof::archive::{Archive, BackupKind, Layout, LayoutChoice, Secrets};
 
 use crate::original::{Original, in_store};
-use crate::support::{s3::S3, tools};
+use crate::support::{bucket::Bucket, s3::S3, tools};
 
 /// Suffix, program and options that write the compressed file to standard output.
 const COMPRESSORS: [(&str, &str, &[&str]); 8] = [
@@ -67,10 +67,10 @@ fn wal_g_archives_of_every_compression_hold_the_same_wal() {
 
         let prefix = format!("wal-g/{program}-{suffix}");
         server.put_folder(&root, &prefix);
-        let store = Remote::open(&S3::url(&prefix), server.variables()).unwrap();
+        let store = Remote::open(&server.url(&prefix), server.variables()).unwrap();
         original.expect_same_contents(in_store(store, &[]).unwrap(), Layout::WalG);
         if matches!(suffix, "lz4" | "br") {
-            original.expect_same_answers(&S3::url(&prefix), &server.variables());
+            original.expect_same_answers(&server.url(&prefix), &server.variables());
         }
 
         // The same files as an archive_command with a compressor leaves them.

@@ -10,6 +10,9 @@ use walproof::archive::directory::Directory;
 use walproof::archive::memory::Memory;
 use walproof::archive::remote::Remote;
 
+use crate::support::azure::Azure;
+use crate::support::bucket::Bucket;
+use crate::support::gcs::Gcs;
 use crate::support::s3::S3;
 
 /// A place that holds objects.
@@ -79,26 +82,26 @@ impl Fixture for InMemory {
 }
 
 /// A prefix of its own in a bucket that several tests share.
-pub struct InS3 {
-    server: Arc<S3>,
+pub struct InBucket {
+    server: Arc<dyn Bucket>,
     prefix: String,
 }
 
-impl InS3 {
-    pub fn new(server: &Arc<S3>) -> Self {
+impl InBucket {
+    pub fn new(server: &Arc<dyn Bucket>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let prefix = format!("suite-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         Self { server: Arc::clone(server), prefix }
     }
 }
 
-impl Fixture for InS3 {
+impl Fixture for InBucket {
     fn name(&self) -> &'static str {
-        "s3"
+        self.server.scheme()
     }
 
     fn store(&self, prefix: &str) -> Box<dyn Store> {
-        let url = S3::url(&format!("{}/{prefix}", self.prefix));
+        let url = self.server.url(&format!("{}/{prefix}", self.prefix));
         Box::new(Remote::open(&url, self.server.variables()).unwrap())
     }
 
@@ -107,7 +110,7 @@ impl Fixture for InS3 {
     }
 
     fn take(&self, key: &str) {
-        self.server.delete(&format!("{}/{key}", self.prefix));
+        self.server.take(&format!("{}/{key}", self.prefix));
     }
 
     fn tells_versions(&self) -> bool {
@@ -115,15 +118,16 @@ impl Fixture for InS3 {
     }
 }
 
+/// Each service that keeps buckets.
+pub fn buckets() -> [Arc<dyn Bucket>; 3] {
+    [Arc::new(S3::start()), Arc::new(Gcs::start()), Arc::new(Azure::start())]
+}
+
 /// Runs `check` over a fresh fixture of each kind.
 pub fn for_each(check: impl Fn(&dyn Fixture)) {
-    let server = Arc::new(S3::start());
-    let fixtures: [Box<dyn Fixture>; 3] = [
-        Box::new(InDirectory(tempfile::tempdir().unwrap())),
-        Box::new(InMemory(Memory::new())),
-        Box::new(InS3::new(&server)),
-    ];
-    for fixture in fixtures {
-        check(fixture.as_ref());
+    check(&InDirectory(tempfile::tempdir().unwrap()));
+    check(&InMemory(Memory::new()));
+    for bucket in buckets() {
+        check(&InBucket::new(&bucket));
     }
 }

@@ -1,4 +1,5 @@
-//! What every store must do, asked of each: a directory, memory, and a real server that speaks S3.
+//! What every store must do, asked of each: a directory, memory, a real server that speaks S3, Azure's emulator and a
+//! server that speaks Google's protocol.
 #![cfg(feature = "object-store")]
 #![allow(
     unreachable_pub,

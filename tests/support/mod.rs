@@ -23,7 +23,15 @@
 )]
 
 pub mod account;
+#[cfg(feature = "object-store")]
+pub mod azure;
 pub mod backup;
+#[cfg(feature = "object-store")]
+pub mod bucket;
+#[cfg(feature = "object-store")]
+pub mod gcs;
+#[cfg(feature = "object-store")]
+pub mod proxy;
 pub mod random;
 pub mod recorded;
 pub mod recovery;

@@ -1,29 +1,26 @@
-//! A real server that speaks S3 (SeaweedFS) on loopback, and a proxy before it that can spoil answers.
+//! A real server that speaks S3 (SeaweedFS) on loopback.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::aws::AmazonS3Builder;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use tempfile::TempDir;
 
+use super::bucket::{Bucket, SECRET_KEY, named, wait};
 use super::tools;
 
 /// How long the server may take to answer its first request.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 const ACCESS_KEY: &str = "walprooftest";
-
-/// The secret of the one account; looked for in everything that is printed.
-pub const SECRET_KEY: &str = "s3cr3t-s3cr3t-s3cr3t-s3cr3t";
 
 /// SeaweedFS serves S3 on a port of loopback until this is dropped.
 pub struct S3 {
@@ -32,7 +29,6 @@ pub struct S3 {
     ports: [u16; 4],
     port: u16,
     _directory: TempDir,
-    runtime: tokio::runtime::Runtime,
 }
 
 impl S3 {
@@ -47,26 +43,9 @@ impl S3 {
         let ports = free_ports();
         let [_, _, _, port] = ports;
         let server = serve(directory.path(), &accounts, ports);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let started = Self { server, ports, port, _directory: directory, runtime };
+        let started = Self { server, ports, port, _directory: directory };
         started.wait_until_ready();
         started
-    }
-
-    /// `s3://wal/PREFIX`.
-    pub fn url(prefix: &str) -> String {
-        format!("s3://wal/{prefix}")
-    }
-
-    /// The environment that reaches the server itself.
-    pub fn variables(&self) -> Vec<(String, String)> {
-        variables(self.port)
-    }
-
-    /// Stores an object.
-    pub fn put(&self, key: &str, bytes: &[u8]) {
-        let payload = PutPayload::from(bytes.to_vec());
-        self.runtime.block_on(self.client().put(&Key::from(key), payload)).unwrap();
     }
 
     /// Makes the bucket keep the old versions of its objects from now on.
@@ -89,49 +68,6 @@ impl S3 {
         tools::run(&mut curl);
     }
 
-    /// The keys below `prefix`, sorted.
-    pub fn keys(&self, prefix: &str) -> Vec<String> {
-        let client = self.client();
-        let listed = async { client.list_with_delimiter(Some(&Key::from(prefix))).await };
-        let listed = self.runtime.block_on(listed).unwrap().objects;
-        let mut keys: Vec<String> =
-            listed.into_iter().filter_map(|meta| meta.location.filename().map(str::to_owned)).collect();
-        keys.sort();
-        keys
-    }
-
-    /// Deletes an object.
-    pub fn delete(&self, key: &str) {
-        self.runtime.block_on(self.client().delete(&Key::from(key))).unwrap();
-    }
-
-    /// Stores every file below `folder` under `prefix`.
-    pub fn put_folder(&self, folder: &Path, prefix: &str) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = format!("{prefix}/{}", path.file_name().unwrap().to_str().unwrap());
-            if path.is_dir() {
-                self.put_folder(&path, &name);
-            } else {
-                self.put(&name, &fs::read(&path).unwrap());
-            }
-        }
-    }
-
-    fn client(&self) -> AmazonS3 {
-        // The TLS library wants one of its providers named; another test may have.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        AmazonS3Builder::new()
-            .with_endpoint(format!("http://127.0.0.1:{}", self.port))
-            .with_allow_http(true)
-            .with_bucket_name("wal")
-            .with_access_key_id(ACCESS_KEY)
-            .with_secret_access_key(SECRET_KEY)
-            .with_region("us-east-1")
-            .build()
-            .unwrap()
-    }
-
     fn wait_until_ready(&self) {
         let begun = Instant::now();
         while !self.answers() {
@@ -146,7 +82,7 @@ impl S3 {
         }
         let client = self.client();
         let key = Key::from("is-it-there");
-        self.runtime.block_on(async {
+        wait(async {
             client.put(&key, PutPayload::from_static(b"yes")).await.is_ok()
                 && client.delete(&key).await.is_ok()
         })
@@ -164,17 +100,39 @@ impl Drop for S3 {
     }
 }
 
-/// The environment that reaches a server on `port`.
-fn variables(port: u16) -> Vec<(String, String)> {
-    let endpoint = format!("http://127.0.0.1:{port}");
-    [
-        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
-        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
-        ("AWS_ENDPOINT", &endpoint),
-        ("AWS_S3_FORCE_PATH_STYLE", "true"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
+impl Bucket for S3 {
+    fn scheme(&self) -> &'static str {
+        "s3"
+    }
+
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn variables_at(&self, port: u16) -> Vec<(String, String)> {
+        let endpoint = format!("http://127.0.0.1:{port}");
+        named([
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            ("AWS_ENDPOINT", &endpoint),
+            ("AWS_S3_FORCE_PATH_STYLE", "true"),
+        ])
+    }
+
+    fn client(&self) -> Arc<dyn ObjectStore> {
+        // The TLS library wants one of its providers named; another test may have.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = AmazonS3Builder::new()
+            .with_endpoint(format!("http://127.0.0.1:{}", self.port))
+            .with_allow_http(true)
+            .with_bucket_name("wal")
+            .with_access_key_id(ACCESS_KEY)
+            .with_secret_access_key(SECRET_KEY)
+            .with_region("us-east-1")
+            .build()
+            .unwrap();
+        Arc::new(client)
+    }
 }
 
 /// Four ports that are free, each with the one 10000 above it, where SeaweedFS listens too.
@@ -208,137 +166,4 @@ fn serve(directory: &Path, accounts: &Path, [master, volume, filer, port]: [u16;
         .stderr(log)
         .spawn()
         .unwrap()
-}
-
-/// What the proxy does to the answer of a download.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Spoil {
-    /// 503, and the connection is closed.
-    Busy,
-    /// The connection breaks after half of the body.
-    BreakOff,
-    /// The connection is closed without an answer.
-    HangUp,
-}
-
-/// Passes requests on to the server and spoils some downloads, or some removals.
-pub struct Proxy {
-    port: u16,
-    state: Arc<Mutex<Orders>>,
-    downloads: Arc<AtomicUsize>,
-    removals: Arc<AtomicUsize>,
-}
-
-struct Orders {
-    spoil: Spoil,
-    good: usize,
-    bad: usize,
-    /// Removals of many objects at once are spoilt, instead of downloads.
-    removals: bool,
-}
-
-impl Proxy {
-    /// A proxy before `s3` that spoils nothing yet.
-    pub fn start(s3: &S3) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let orders = Orders { spoil: Spoil::Busy, good: 0, bad: 0, removals: false };
-        let state = Arc::new(Mutex::new(orders));
-        let (downloads, removals) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (orders, counters, behind) =
-            (Arc::clone(&state), [Arc::clone(&downloads), Arc::clone(&removals)], s3.port);
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (orders, counters) = (Arc::clone(&orders), counters.clone());
-                thread::spawn(move || pass_on(client, behind, &orders, &counters));
-            }
-        });
-        Self { port, state, downloads, removals }
-    }
-
-    /// Lets `good` downloads pass and spoils the `bad` ones after them.
-    pub fn spoil(&self, spoil: Spoil, good: usize, bad: usize) {
-        *self.state.lock().unwrap() = Orders { spoil, good, bad, removals: false };
-    }
-
-    /// Lets `good` removals of many objects pass and spoils the `bad` ones after them.
-    pub fn spoil_removals(&self, spoil: Spoil, good: usize, bad: usize) {
-        *self.state.lock().unwrap() = Orders { spoil, good, bad, removals: true };
-    }
-
-    /// Removals of many objects asked for so far.
-    pub fn removals(&self) -> usize {
-        self.removals.load(Ordering::Relaxed)
-    }
-
-    /// Downloads asked for so far.
-    pub fn downloads(&self) -> usize {
-        self.downloads.load(Ordering::Relaxed)
-    }
-
-    /// The environment that reaches the server through the proxy.
-    pub fn variables(&self) -> Vec<(String, String)> {
-        variables(self.port)
-    }
-}
-
-/// One request and its answer: the server is told to close the connection after it.
-fn pass_on(mut client: TcpStream, behind: u16, orders: &Mutex<Orders>, counters: &[Arc<AtomicUsize>; 2]) {
-    let Some((head, rest)) = read_head(&mut client) else { return };
-    let line = head.lines().next().unwrap_or_default();
-    let is_removal = line.starts_with("POST ") && line.contains("?delete");
-    let is_download = line.starts_with("GET ") && !line.contains('?');
-    let spoil = if is_download || is_removal {
-        counters[usize::from(is_removal)].fetch_add(1, Ordering::Relaxed);
-        let mut orders = orders.lock().unwrap();
-        if orders.removals == is_removal { next_order(&mut orders) } else { None }
-    } else {
-        None
-    };
-    match spoil {
-        Some(Spoil::HangUp) => return,
-        Some(Spoil::Busy) => {
-            let _ =
-                client.write_all(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            return;
-        }
-        Some(Spoil::BreakOff) | None => {}
-    }
-    let mut server = TcpStream::connect(("127.0.0.1", behind)).unwrap();
-    let request = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
-    server.write_all(request.as_bytes()).unwrap();
-    server.write_all(&rest).unwrap();
-    let (mut upstream, mut body) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-    thread::spawn(move || std::io::copy(&mut body, &mut upstream));
-    let mut answer = Vec::new();
-    let _ = server.read_to_end(&mut answer);
-    let given = if spoil.is_some() { answer.len() / 2 } else { answer.len() };
-    let _ = client.write_all(&answer[..given]);
-    let _ = client.shutdown(Shutdown::Both);
-}
-
-fn next_order(orders: &mut Orders) -> Option<Spoil> {
-    if orders.good > 0 {
-        orders.good -= 1;
-        return None;
-    }
-    if orders.bad == 0 {
-        return None;
-    }
-    orders.bad -= 1;
-    Some(orders.spoil)
-}
-
-/// The head of a request, and what came of its body with it.
-fn read_head(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
-    let mut bytes = Vec::new();
-    let mut piece = [0; 4096];
-    loop {
-        let count = client.read(&mut piece).ok().filter(|count| *count > 0)?;
-        bytes.extend_from_slice(&piece[..count]);
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            let rest = bytes.split_off(end + 4);
-            return Some((String::from_utf8(bytes).ok()?, rest));
-        }
-    }
 }

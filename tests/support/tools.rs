@@ -41,6 +41,11 @@ pub fn weed() -> PathBuf {
     existing(directory().join("s3/weed"))
 }
 
+/// Azurite's blob service, a program for Node.
+pub fn azurite() -> PathBuf {
+    existing(directory().join("azure/node_modules/azurite/dist/src/blob/main.js"))
+}
+
 /// Perl modules of PostgreSQL's own test suites.
 pub fn tap_modules() -> PathBuf {
     existing(directory().join("tap/perl"))

@@ -13,7 +13,7 @@ mod window;
 
 use super::store::{Child, Deletion, Descent, Identity, Object, ObjectKind, Sink, Store, StoreError};
 use bytes::Bytes;
-use connect::Variables;
+use connect::{Protocol, Variables};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path as Key;
@@ -35,13 +35,20 @@ const RANGE_BYTES: u64 = 16 << 20;
 /// Requests under way at once where many small ones are needed: before a removal.
 const CHECKS_IN_FLIGHT: usize = 16;
 
-/// Objects that one removal request names at most: the protocol's limit.
-const REMOVALS_PER_BATCH: usize = 1000;
+/// Objects that are removed together: as many as one request names at most, so that an answer is for all of them. Of
+/// Google's protocol each request names one.
+const fn removals_per_batch(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::S3 => 1000,
+        Protocol::Azure | Protocol::Google => 256,
+    }
+}
 
 /// A prefix of a bucket.
 pub struct Remote {
     service: Arc<Service>,
     window: Arc<Window>,
+    protocol: Protocol,
     /// `s3://bucket`, for messages.
     bucket: String,
     prefix: Vec<String>,
@@ -69,16 +76,26 @@ impl Remote {
             });
         }
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let backend = connect::connect(scheme, bucket, &Variables::new(variables))
-            .map_err(|detail| StoreError::Location { location: location.to_owned(), detail })?;
+        let refused = |detail| StoreError::Location { location: location.to_owned(), detail };
+        let protocol = Protocol::of_scheme(scheme).map_err(refused)?;
+        let backend = connect::connect(protocol, bucket, &Variables::new(variables)).map_err(refused)?;
         let service = Service::start(backend)
             .map_err(|source| StoreError::List { path: PathBuf::from(location), source })?;
         let prefix = prefix.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        Ok(Self::of_service(Arc::new(service), format!("{scheme}://{bucket}"), prefix))
+        let service = Arc::new(service);
+        let window = Arc::new(Window::new(Arc::clone(&service)));
+        Ok(Self { service, window, protocol, bucket: format!("{scheme}://{bucket}"), prefix })
     }
 
-    fn of_service(service: Arc<Service>, bucket: String, prefix: Vec<String>) -> Self {
-        Self { window: Arc::new(Window::new(Arc::clone(&service))), service, bucket, prefix }
+    /// The same bucket, seen from `prefix`.
+    fn at(&self, prefix: Vec<String>) -> Self {
+        Self {
+            service: Arc::clone(&self.service),
+            window: Arc::new(Window::new(Arc::clone(&self.service))),
+            protocol: self.protocol,
+            bucket: self.bucket.clone(),
+            prefix,
+        }
     }
 
     /// `path` as a person would type it.
@@ -134,7 +151,8 @@ impl Remote {
         let below = key.split('/').skip(self.prefix.len());
         let path: PathBuf = below.collect();
         let modified_ns = meta.last_modified.timestamp_nanos_opt();
-        let identity = Identity { size: meta.size, modified_ns, inode: None, etag: meta.e_tag };
+        let etag = meta.e_tag.as_ref().map(quoted);
+        let identity = Identity { size: meta.size, modified_ns, inode: None, etag };
         (!path.as_os_str().is_empty()).then_some(Object { path, kind: ObjectKind::Regular, identity })
     }
 
@@ -219,7 +237,11 @@ impl Remote {
     fn compare(&self, head: object_store::Result<ObjectMeta>, object: &Object) -> Result<(), StoreError> {
         let path = self.shown(&object.path);
         match head {
-            Ok(meta) if meta.size == object.identity.size && meta.e_tag == object.identity.etag => Ok(()),
+            Ok(ObjectMeta { size, e_tag, .. })
+                if size == object.identity.size && e_tag.as_ref().map(quoted) == object.identity.etag =>
+            {
+                Ok(())
+            }
             Ok(_) => Err(StoreError::Changed { path, detail: "it was written again".to_owned() }),
             Err(failure) => Err(StoreError::Remove { path, source: complaint::io_error(&failure) }),
         }
@@ -279,8 +301,7 @@ impl Remote {
         match text.strip_prefix(&self.bucket).and_then(|rest| rest.strip_prefix('/')) {
             Some(folder) => {
                 let parts = folder.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-                let there = Self::of_service(Arc::clone(&self.service), self.bucket.clone(), parts);
-                Ok(there.key(&object.path))
+                Ok(self.at(parts).key(&object.path))
             }
             None => Err(StoreError::Location {
                 location: text.to_owned(),
@@ -297,18 +318,26 @@ impl Store for Remote {
             prefix.push('/');
         }
         let backend = self.service.backend();
-        let options = PaginatedListOptions {
-            delimiter: Some("/".into()),
-            max_keys: Some(limit),
-            ..PaginatedListOptions::default()
-        };
-        let page =
-            async move { backend.list_paginated((!prefix.is_empty()).then_some(&prefix), options).await };
-        let found = self.service.wait(page).map_err(|failure| self.list_error(folder, &failure))?.result;
+        let prefix = (!prefix.is_empty()).then_some(prefix.as_str());
         let named = |key: &Key, is_folder| Some(Child { name: key.filename()?.to_owned(), is_folder });
-        let folders = found.common_prefixes.iter().filter_map(|key| named(key, true));
-        let files = found.objects.iter().filter_map(|meta| named(&meta.location, false));
-        Ok(folders.chain(files).collect())
+        let (mut children, mut page_token) = (Vec::new(), None);
+        // A page may be shorter than was asked for, and even empty, with more behind it.
+        loop {
+            let options = PaginatedListOptions {
+                delimiter: Some("/".into()),
+                max_keys: Some(limit.saturating_sub(children.len())),
+                page_token,
+                ..PaginatedListOptions::default()
+            };
+            let page = self.service.wait(backend.list_paginated(prefix, options));
+            let page = page.map_err(|failure| self.list_error(folder, &failure))?;
+            children.extend(page.result.common_prefixes.iter().filter_map(|key| named(key, true)));
+            children.extend(page.result.objects.iter().filter_map(|meta| named(&meta.location, false)));
+            page_token = page.page_token;
+            if page_token.is_none() || children.len() >= limit {
+                return Ok(children);
+            }
+        }
     }
 
     fn names(&self) -> Vec<String> {
@@ -317,8 +346,7 @@ impl Store for Remote {
 
     fn raised(&self, levels: usize) -> Result<Box<dyn Store>, StoreError> {
         let kept = self.prefix.len().saturating_sub(levels);
-        let prefix = self.prefix[..kept].to_vec();
-        Ok(Box::new(Self::of_service(Arc::clone(&self.service), self.bucket.clone(), prefix)))
+        Ok(Box::new(self.at(self.prefix[..kept].to_vec())))
     }
 
     fn list(&self, descend: &dyn Fn(&Path) -> Descent) -> Result<Vec<Object>, StoreError> {
@@ -355,7 +383,7 @@ impl Store for Remote {
         let head = self.service.wait(async move { backend.head(&key).await });
         let meta = head.map_err(|failure| self.read_error(&sample.path, complaint::failure(&failure)))?;
         // Google's store gives every object a generation, whether it keeps old ones or not.
-        let says_versions = !self.bucket.starts_with("gs://");
+        let says_versions = self.protocol != Protocol::Google;
         Ok(match meta.version {
             Some(version) if says_versions && version != "null" => Deletion::Kept(format!(
                 "{} keeps the versions of its objects (and object lock needs versions): what is deleted stays and is \
@@ -372,7 +400,7 @@ impl Store for Remote {
         done: &mut dyn FnMut(usize, Result<(), StoreError>) -> ControlFlow<()>,
     ) {
         let mut at = 0;
-        for batch in objects.chunks(REMOVALS_PER_BATCH) {
+        for batch in objects.chunks(removals_per_batch(self.protocol)) {
             let mut checks = self.check_unchanged(batch).into_iter().peekable();
             let mut rest = batch;
             while let Some(first) = checks.next() {
@@ -424,6 +452,12 @@ impl Store for Remote {
             Err(failure) => failed(complaint::io_error(&failure)),
         }
     }
+}
+
+/// An entity tag as HTTP writes it. Azure's listings leave the quotation marks out that its answers to other requests
+/// have.
+fn quoted(etag: &String) -> String {
+    if etag.ends_with('"') { etag.clone() } else { format!("\"{etag}\"") }
 }
 
 /// The client takes no prefix at all for the bucket itself.

@@ -150,8 +150,8 @@ async fn fetch_once(backend: &dyn Backend, request: &Request) -> Fetched {
         let detail = format!("it had {} bytes then and {} now", request.size, answer.meta.size);
         return Err(Failure::Changed(detail));
     }
-    if let (Some(listed), Some(found)) = (&request.etag, &answer.meta.e_tag)
-        && listed != found
+    if let (Some(listed), Some(found)) = (&request.etag, answer.meta.e_tag.as_ref().map(super::quoted))
+        && *listed != found
     {
         return Err(Failure::Changed("it was written again".to_owned()));
     }
