@@ -6,6 +6,8 @@ use super::tar_file::{TarFile, is_tar_name};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "object-store")]
+use std::sync::Arc;
 
 /// Opens the store that `location` names: a directory, a tar file, or a URL.
 pub(super) fn open(location: &str) -> Result<Box<dyn Store>, StoreError> {
@@ -31,24 +33,40 @@ fn open_path(path: &Path) -> Result<Box<dyn Store>, StoreError> {
     if found.is_file() {
         return Ok(Box::new(TarFile::open(path)?));
     }
-    match wal_tar_in(path) {
-        Some(tar) => Ok(Box::new(TarFile::open(tar)?)),
+    let entries = fs::read_dir(path).into_iter().flatten().flatten().take(NAMES_LOOKED_AT);
+    match wal_tar_among(entries.filter_map(|entry| entry.file_name().into_string().ok())) {
+        Some(tar) => Ok(Box::new(TarFile::open(path.join(tar))?)),
         None => Ok(Box::new(Directory::open(path)?)),
     }
 }
 
-/// The tar with the WAL where `path` is a directory of `pg_basebackup -Ft`: it has a base.tar and no other WAL.
-fn wal_tar_in(path: &Path) -> Option<PathBuf> {
-    let entries: Vec<PathBuf> =
-        fs::read_dir(path).ok()?.flatten().take(1000).map(|entry| entry.path()).collect();
-    let named = |stem: &str| {
-        entries.iter().find(|path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            is_tar_name(name) && name.split('.').next() == Some(stem)
-        })
-    };
+/// Names of a place that are looked at to find out whether it is what `pg_basebackup -Ft` wrote.
+const NAMES_LOOKED_AT: usize = 1000;
+
+/// The tar with the WAL among the names in a folder of `pg_basebackup -Ft`: it has a base.tar and no other WAL.
+fn wal_tar_among(names: impl Iterator<Item = String>) -> Option<String> {
+    let mut tars: Vec<String> = names.filter(|name| is_tar_name(name)).collect();
+    tars.sort();
+    let named = |stem: &str| tars.iter().find(|name| name.split('.').next() == Some(stem)).cloned();
     let base = named("base")?;
-    Some(named("pg_wal").unwrap_or(base).clone())
+    Some(named("pg_wal").unwrap_or(base))
+}
+
+/// The place itself, or the tar that it names or holds.
+#[cfg(feature = "object-store")]
+fn tar_or_itself(place: super::remote::Remote) -> Result<Box<dyn Store>, StoreError> {
+    if let Some(name) = place.names().last().filter(|name| is_tar_name(name)) {
+        let folder: Arc<dyn Store> = place.raised(1)?.into();
+        if let Some(tar) = folder.find(Path::new(name))? {
+            return Ok(Box::new(TarFile::of_object(folder, tar)?));
+        }
+    }
+    let children = place.children(Path::new(""), NAMES_LOOKED_AT)?;
+    let files = children.into_iter().filter(|child| !child.is_folder).map(|child| child.name);
+    match wal_tar_among(files) {
+        Some(tar) => Ok(Box::new(TarFile::find_in(Arc::new(place), Path::new(&tar))?)),
+        None => Ok(Box::new(place)),
+    }
 }
 
 /// The path of a `file://` URL: its host is empty or `localhost`, and `%xx` stands for a byte.
@@ -83,7 +101,7 @@ fn is_scheme(text: &str) -> bool {
 
 #[cfg(feature = "object-store")]
 fn open_remote(location: &str) -> Result<Box<dyn Store>, StoreError> {
-    Ok(Box::new(super::remote::Remote::open(location, text_variables())?))
+    tar_or_itself(super::remote::Remote::open(location, text_variables())?)
 }
 
 /// The process's environment, as far as it is text.

@@ -1,6 +1,6 @@
 //! Where bytes come from: one listing, then the plain bytes of each object, in pieces.
 //!
-//! An [`Archive`] hides the place (a directory, an object store, a tar), the layout of the tool that wrote it
+//! An [`Archive`] hides the place (a directory, an object store, a tar in either), the layout of the tool that wrote it
 //! and the compression of each object. What stands to the right of this module sees [`Entry`]s with
 //! PostgreSQL's own file names and reads decompressed WAL.
 
@@ -12,6 +12,7 @@ pub mod inventory;
 mod layout;
 mod location;
 pub mod memory;
+mod ranges;
 mod read;
 mod regular;
 #[cfg(feature = "object-store")]
@@ -24,6 +25,7 @@ pub mod tar_file;
 pub use inventory::{BackupKind, BackupObject, Entry, Inventory, Stray};
 pub use layout::{Layout, LayoutChoice, ParseLayoutError};
 pub use location::location_from_environment;
+pub(crate) use ranges::{ReadSeek, open_stored};
 pub use read::Scratch;
 pub(crate) use regular::open_regular;
 pub use secrets::Secrets;
@@ -106,7 +108,16 @@ impl Archive {
     /// those of the newest, unless another was [asked for](Self::part).
     pub fn inventory(&self) -> Result<Inventory, StoreError> {
         let objects = self.store.list(&|folder: &Path| self.rules.descend(folder))?;
-        Ok(Inventory::sort_out(objects, self.rules.as_ref(), self.part.as_deref()))
+        let mut inventory = Inventory::sort_out(objects, self.rules.as_ref(), self.part.as_deref());
+        if let Some(folder) = self.store.around() {
+            inventory.backups.extend(layout::backup_beside(folder.as_ref())?);
+        }
+        Ok(inventory)
+    }
+
+    /// The store in which the descriptions of base backups lie: of a tar's members, the folder of the tar.
+    pub(crate) fn backup_store(&self) -> &Arc<dyn Store> {
+        self.store.around().unwrap_or(&self.store)
     }
 
     /// Says which entries will be read next, in that order: see [`Store::prefetch`].

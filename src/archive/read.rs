@@ -80,6 +80,14 @@ impl Archive {
         Ok(bytes)
     }
 
+    /// The bytes of a description of base backups as they are stored, wherever it lies: see [`Store::around`].
+    pub(crate) fn read_description(&self, object: &Object, limit: usize) -> Result<Vec<u8>, ReadError> {
+        let Some(folder) = self.store.around() else { return self.read_object(object, limit) };
+        let mut bytes = Vec::new();
+        folder.read(object, &mut Vec::new(), &mut |piece| take_up_to(&mut bytes, piece, limit))?;
+        Ok(bytes)
+    }
+
     /// The plain bytes of what stands at `path` below the archive's root, if something does: WAL-G's
     /// `metadata.json` beside a sentinel. At most `limit` bytes are taken.
     pub fn read_path(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, ReadError> {

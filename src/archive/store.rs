@@ -3,7 +3,9 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::ControlFlow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What tells that an object is still the one that was read before.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -181,6 +183,20 @@ pub trait Store: Send + Sync + Debug {
     /// reader takes the torn end of a file for the whole.
     fn read(&self, object: &Object, buffer: &mut Vec<u8>, sink: Sink<'_>) -> Result<(), StoreError>;
 
+    /// The stored bytes of a part of `object`; fewer where it ends early.
+    fn read_range(&self, object: &Object, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let (mut skipped, mut bytes) = (0, Vec::new());
+        let wanted = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        self.read(object, &mut Vec::new(), &mut |piece| {
+            let passed = usize::try_from(range.start - skipped).unwrap_or(usize::MAX).min(piece.len());
+            skipped += passed as u64;
+            let taken = piece.len().saturating_sub(passed).min(wanted - bytes.len());
+            bytes.extend_from_slice(&piece[passed..passed + taken]);
+            if bytes.len() == wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(bytes)
+    }
+
     /// Says which objects will be read next, in that order, so that a store far away can fetch ahead of the
     /// reader. What was said before is forgotten. Never needed for a right answer.
     fn prefetch(&self, objects: &[&Object]) {
@@ -202,6 +218,11 @@ pub trait Store: Send + Sync + Debug {
     /// Moves an object into `trash`: a directory of this machine for a directory, a prefix beside the root
     /// for an object store. Never replaces anything there.
     fn move_to(&self, object: &Object, trash: &Path) -> Result<(), StoreError>;
+
+    /// The store in which the file lies whose members these objects are, if they are members of a file.
+    fn around(&self) -> Option<&Arc<dyn Store>> {
+        None
+    }
 
     /// The directory on this machine that holds the objects, if there is one.
     fn local_root(&self) -> Option<&Path> {

@@ -1,4 +1,4 @@
-//! A tar file as a store: `pg_wal.tar` of `pg_basebackup -Ft`, compressed or not.
+//! A tar file as a store: `pg_wal.tar` of `pg_basebackup -Ft`, compressed or not, on this machine or in a bucket.
 //!
 //! The members of an uncompressed tar are read where they lie. A compressed one can only be read from its
 //! beginning, so a reader that goes through it in order (which is what an audit does) decompresses it once: the
@@ -6,13 +6,14 @@
 //! because several threads do not ask in perfect order.
 
 use super::codec;
-use super::regular::open_regular;
+use super::directory::Directory;
+use super::ranges::{ReadSeek, open_stored};
 use super::store::{Child, Deletion, Descent, Identity, Object, ObjectKind, Sink, Store, StoreError};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes handed out at a time.
 const PIECE_BYTES: usize = 256 << 10;
@@ -23,7 +24,9 @@ const KEPT_BYTES: u64 = 128 << 20;
 /// A tar file.
 #[derive(Debug)]
 pub struct TarFile {
-    path: PathBuf,
+    /// The folder in which the tar lies.
+    folder: Arc<dyn Store>,
+    tar: Object,
     compressed: bool,
     /// Where the reader of a compressed tar stands.
     cursor: Mutex<Option<Cursor>>,
@@ -39,16 +42,41 @@ impl TarFile {
     /// Takes the file at `path` for a tar.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
-        let mut head = [0; codec::MAGIC_BYTES];
-        let found = open_regular(&path).and_then(|mut file| file.read(&mut head));
-        let count = found.map_err(|source| StoreError::Read { path: path.clone(), source })?;
-        let compressed = codec::sniff(&head[..count]) != codec::Codec::None;
-        Ok(Self { path, compressed, cursor: Mutex::default() })
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::find_in(Arc::new(Directory::open(folder)?), path.file_name().unwrap_or_default().as_ref())
+    }
+
+    /// Takes what is called `name` in a store for a tar.
+    pub fn find_in(folder: Arc<dyn Store>, name: &Path) -> Result<Self, StoreError> {
+        let tar = folder.find(name)?.ok_or_else(|| {
+            let source = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
+            StoreError::Read { path: name.to_owned(), source }
+        })?;
+        Self::of_object(folder, tar)
+    }
+
+    /// Takes an object for a tar.
+    pub(crate) fn of_object(folder: Arc<dyn Store>, tar: Object) -> Result<Self, StoreError> {
+        let mut head = Vec::new();
+        let begun = open_stored(&folder, &tar)
+            .and_then(|file| file.take(codec::MAGIC_BYTES as u64).read_to_end(&mut head));
+        begun.map_err(|source| StoreError::Read { path: tar.path.clone(), source })?;
+        let compressed = codec::sniff(&head) != codec::Codec::None;
+        Ok(Self { folder, tar, compressed, cursor: Mutex::default() })
+    }
+
+    fn file(&self) -> io::Result<Box<dyn ReadSeek>> {
+        open_stored(&self.folder, &self.tar)
+    }
+
+    /// The tar's path, for messages.
+    fn path(&self) -> PathBuf {
+        self.folder.local_root().unwrap_or(Path::new("")).join(&self.tar.path)
     }
 
     /// The plain bytes of the tar from its beginning.
     fn plain(&self) -> io::Result<Box<dyn Read + Send>> {
-        let file = BufReader::with_capacity(PIECE_BYTES, open_regular(&self.path)?);
+        let file = BufReader::with_capacity(PIECE_BYTES, self.file()?);
         if self.compressed { codec::reader(file) } else { Ok(Box::new(file)) }
     }
 
@@ -57,14 +85,43 @@ impl TarFile {
             return Ok(Vec::new());
         }
         if self.compressed {
-            return members(tar::Archive::new(self.plain()?).entries()?);
+            return self.members(tar::Archive::new(self.plain()?).entries()?);
         }
-        members(tar::Archive::new(open_regular(&self.path)?).entries_with_seek()?)
+        self.members(tar::Archive::new(self.file()?).entries_with_seek()?)
+    }
+
+    /// The regular files among the entries of a tar.
+    fn members<R: Read>(&self, entries: tar::Entries<'_, R>) -> io::Result<Vec<Object>> {
+        let mut objects = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let path: PathBuf =
+                entry.path()?.components().filter(|part| *part != std::path::Component::CurDir).collect();
+            if path.as_os_str().is_empty() {
+                continue;
+            }
+            let kind = match entry.header().entry_type() {
+                tar::EntryType::Regular | tar::EntryType::Continuous => ObjectKind::Regular,
+                tar::EntryType::Directory => ObjectKind::Special(super::store::A_DIRECTORY),
+                tar::EntryType::Symlink | tar::EntryType::Link => ObjectKind::Special("a link"),
+                _ => ObjectKind::Special("no regular file"),
+            };
+            let seconds = i64::try_from(entry.header().mtime().unwrap_or(0)).unwrap_or(i64::MAX);
+            let identity = Identity {
+                size: entry.size(),
+                modified_ns: Some(seconds.saturating_mul(1_000_000_000)),
+                // Where the member's bytes begin: as good as an inode number to tell two of one name apart.
+                inode: Some(entry.raw_file_position()),
+                etag: self.tar.identity.etag.clone(),
+            };
+            objects.push(Object { path, kind, identity });
+        }
+        Ok(objects)
     }
 
     /// Hands out `size` bytes that begin at `start` of an uncompressed tar.
     fn read_in_place(&self, start: u64, size: u64, buffer: &mut Vec<u8>, sink: Sink<'_>) -> io::Result<u64> {
-        let mut file = open_regular(&self.path)?;
+        let mut file = self.file()?;
         file.seek(SeekFrom::Start(start))?;
         buffer.resize(PIECE_BYTES, 0);
         copy_pieces(&mut file.take(size), buffer, sink)
@@ -159,35 +216,6 @@ impl Cursor {
     }
 }
 
-/// The regular files among the entries of a tar.
-fn members<R: Read>(entries: tar::Entries<'_, R>) -> io::Result<Vec<Object>> {
-    let mut objects = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let path: PathBuf =
-            entry.path()?.components().filter(|part| *part != std::path::Component::CurDir).collect();
-        if path.as_os_str().is_empty() {
-            continue;
-        }
-        let kind = match entry.header().entry_type() {
-            tar::EntryType::Regular | tar::EntryType::Continuous => ObjectKind::Regular,
-            tar::EntryType::Directory => ObjectKind::Special(super::store::A_DIRECTORY),
-            tar::EntryType::Symlink | tar::EntryType::Link => ObjectKind::Special("a link"),
-            _ => ObjectKind::Special("no regular file"),
-        };
-        let seconds = i64::try_from(entry.header().mtime().unwrap_or(0)).unwrap_or(i64::MAX);
-        let identity = Identity {
-            size: entry.size(),
-            modified_ns: Some(seconds.saturating_mul(1_000_000_000)),
-            // Where the member's bytes begin: as good as an inode number to tell two of one name apart.
-            inode: Some(entry.raw_file_position()),
-            etag: None,
-        };
-        objects.push(Object { path, kind, identity });
-    }
-    Ok(objects)
-}
-
 /// Hands what `from` gives to `sink`, and says how much that was.
 fn copy_pieces(from: &mut dyn Read, buffer: &mut [u8], sink: Sink<'_>) -> io::Result<u64> {
     let mut taken = 0;
@@ -232,15 +260,16 @@ impl Store for TarFile {
     }
 
     fn names(&self) -> Vec<String> {
-        self.path.file_name().map(|name| name.to_string_lossy().into_owned()).into_iter().collect()
+        let name = self.tar.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        name.into_iter().collect()
     }
 
     fn raised(&self, _levels: usize) -> Result<Box<dyn Store>, StoreError> {
-        Ok(Box::new(Self::open(self.path.clone())?))
+        Ok(Box::new(Self::of_object(Arc::clone(&self.folder), self.tar.clone())?))
     }
 
     fn list(&self, descend: &dyn Fn(&Path) -> Descent) -> Result<Vec<Object>, StoreError> {
-        self.list_members(descend).map_err(|source| StoreError::List { path: self.path.clone(), source })
+        self.list_members(descend).map_err(|source| StoreError::List { path: self.path(), source })
     }
 
     fn find(&self, path: &Path) -> Result<Option<Object>, StoreError> {
@@ -248,7 +277,7 @@ impl Store for TarFile {
     }
 
     fn read(&self, object: &Object, buffer: &mut Vec<u8>, sink: Sink<'_>) -> Result<(), StoreError> {
-        let path = self.path.join(&object.path);
+        let path = self.path().join(&object.path);
         let (start, size) = (object.identity.inode.unwrap_or(0), object.identity.size);
         let mut broke = false;
         let mut watched = |piece: &[u8]| {
@@ -266,6 +295,10 @@ impl Store for TarFile {
             return Ok(());
         }
         Err(StoreError::Changed { path, detail: format!("the tar ends {} bytes early", size - taken) })
+    }
+
+    fn around(&self) -> Option<&Arc<dyn Store>> {
+        Some(&self.folder)
     }
 
     fn deletion(&self, _sample: &Object) -> Result<Deletion, StoreError> {

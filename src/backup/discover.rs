@@ -4,7 +4,7 @@
 use super::base::{BaseBackup, Source, SourceKind, merge};
 use super::catalog::{self, Catalogued};
 use super::label::{LABEL_BYTES_MAX, LabelFile};
-use super::load::load;
+use super::load::{load, load_stored};
 use super::manifest::Manifest;
 use crate::archive::{Archive, BackupKind, BackupObject, Inventory, ReadError};
 use crate::wal::WalFileName;
@@ -132,7 +132,7 @@ impl Discovered {
     /// A backup that lies in the archive itself.
     fn take_backup(&mut self, archive: &Archive, backup: &BackupObject) {
         let path = &backup.object.path;
-        if let Some(root) = archive.store().local_root() {
+        if let Some(root) = archive.backup_store().local_root() {
             let whole = root.join(path);
             // What lies beside a base.tar belongs to it.
             let place = match backup.kind {
@@ -145,11 +145,21 @@ impl Discovered {
             }
             return;
         }
-        if backup.kind != BackupKind::Manifest && backup.kind != BackupKind::Label {
-            let message = "a backup in an object store is read through its manifest or its label only";
-            return self.add(ProblemKind::NotPlaced, path, &message);
+        match backup.kind {
+            BackupKind::BaseTar => {
+                return match load_stored(archive.backup_store(), &backup.object) {
+                    Ok(backup) => self.backups.push(backup),
+                    Err(error) => self.add(error.problem_kind(), path, &error),
+                };
+            }
+            BackupKind::Manifest | BackupKind::Label => {}
+            _ => {
+                let message =
+                    "a data directory in an object store is read through its manifest or its label only";
+                return self.add(ProblemKind::NotPlaced, path, &message);
+            }
         }
-        let bytes = match archive.read_object(&backup.object, DESCRIPTION_BYTES_MAX) {
+        let bytes = match archive.read_description(&backup.object, DESCRIPTION_BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(error) => return self.unread(path, &error),
         };

@@ -14,10 +14,12 @@ use super::directory::{self, Parts, open_regular, read_small};
 use super::discover::ProblemKind;
 use super::label::{LABEL_BYTES_MAX, LabelError, LabelFile};
 use super::manifest::{Manifest, ManifestError};
-use super::tarball;
+use super::tarball::{self, TarContents};
+use crate::archive::{self, Object, Store};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// No backup could be read at a path.
 #[derive(Debug, thiserror::Error)]
@@ -154,8 +156,24 @@ fn load_tars(directory: &Path, base: &Path) -> Result<BaseBackup, LoadError> {
 }
 
 fn load_base_tar(base: &Path, shown: &Path, manifest: Option<Manifest>) -> Result<BaseBackup, LoadError> {
-    let mut contents =
-        tarball::read(base).map_err(|source| LoadError::Read { path: base.to_owned(), source })?;
+    let contents = tarball::read(base).map_err(|source| LoadError::Read { path: base.to_owned(), source })?;
+    of_base_tar(contents, true, shown, manifest)
+}
+
+/// The backup in a base.tar of an object store. Of a compressed one only the beginning is fetched, which has the label.
+pub(super) fn load_stored(store: &Arc<dyn Store>, base: &Object) -> Result<BaseBackup, LoadError> {
+    let read = archive::open_stored(store, base).and_then(tarball::read_stored);
+    let (contents, is_whole) = read.map_err(|source| LoadError::Read { path: base.path.clone(), source })?;
+    of_base_tar(contents, is_whole, &base.path, None)
+}
+
+/// The backup that the contents of a base.tar describe, all of them or those of its beginning.
+fn of_base_tar(
+    mut contents: TarContents,
+    is_whole: bool,
+    shown: &Path,
+    manifest: Option<Manifest>,
+) -> Result<BaseBackup, LoadError> {
     let mut file = |name: &str| contents.files.remove(name);
     let parts = Parts {
         label: file("backup_label"),
@@ -167,6 +185,10 @@ fn load_base_tar(base: &Path, shown: &Path, manifest: Option<Manifest>) -> Resul
     let mut backup = parts.backup(Source { kind: SourceKind::Tar, path: shown.to_owned() })?;
     match contents.cut {
         Some(cut) => backup.unusable = Some(format!("its base.tar is damaged: {cut}")),
+        None if !is_whole => backup.cautions.push(
+            "only the beginning of its base.tar was looked at, which is compressed and in an object store"
+                .to_owned(),
+        ),
         None if backup.control.is_none() && backup.unusable.is_none() => {
             backup.unusable = Some("its base.tar has no global/pg_control".to_owned());
         }

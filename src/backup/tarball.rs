@@ -8,15 +8,17 @@
 //! PostgreSQL: `src/bin/pg_basebackup/pg_basebackup.c`, `astreamer_*.c` (`bbstreamer_*.c` in 15 and 16),
 //! `src/backend/backup/basebackup.c` (`sendDir`, the control file last), 9.5 to 19.
 
-use crate::archive::open_regular;
+use crate::archive::{ReadSeek, open_regular};
 use crate::wal::{SegmentName, WalFileName};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Files that are wanted, by their names in the tar, and how many bytes of each at most.
 const WANTED: [(&str, u64); 3] = [("backup_label", 1 << 16), ("global/pg_control", 8192), ("PG_VERSION", 64)];
+
+/// Entries of a base.tar among which its label is: the server sends it before everything else.
+const FIRST_ENTRIES: usize = 2;
 
 /// What a tar of a data directory holds of interest.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -32,14 +34,26 @@ pub struct TarContents {
 /// Reads a tar. An error means that the file could not be opened or its beginning not read; a tar that breaks off is
 /// told in [`TarContents::cut`].
 pub fn read(path: &Path) -> io::Result<TarContents> {
+    Ok(read_opened(open(Box::new(open_regular(path)?))?, usize::MAX))
+}
+
+/// Reads a tar in an object store: a plain one as it would be read from a file, of a compressed one, which would have to
+/// be fetched whole, the beginning alone. Whether it was read to its end stands beside the contents.
+pub(super) fn read_stored(tar: Box<dyn ReadSeek>) -> io::Result<(TarContents, bool)> {
+    let opened = open(tar)?;
+    let is_plain = matches!(opened, Opened::Plain(_));
+    let contents = read_opened(opened, if is_plain { usize::MAX } else { FIRST_ENTRIES });
+    Ok((contents, is_plain))
+}
+
+fn read_opened(opened: Opened, entries: usize) -> TarContents {
     let mut contents = TarContents::default();
+    let outcome = visit_opened(opened, entries, &mut |path, file| contents.take(path, file));
     // What cannot be opened is an error, what breaks off is not.
-    drop(open(open_regular(path)?)?);
-    let outcome = for_each_file(path, &mut |path, file| contents.take(path, file));
     contents.cut = outcome.err().map(|error| error.to_string());
     contents.wal.sort_unstable();
     contents.wal.dedup();
-    Ok(contents)
+    contents
 }
 
 /// Takes one regular file of a tar: its path, and its bytes.
@@ -47,17 +61,27 @@ type Visitor<'a> = dyn FnMut(&str, &mut dyn Read) -> io::Result<()> + 'a;
 
 /// Gives each regular file of a tar to `visit`.
 pub(super) fn for_each_file(path: &Path, visit: &mut Visitor<'_>) -> io::Result<()> {
-    match open(open_regular(path)?)? {
-        Opened::Compressed(stream) => visit_stream(tar::Archive::new(stream), visit),
-        Opened::Plain(file) => {
-            let end = file.metadata()?.len();
+    visit_opened(open(Box::new(open_regular(path)?))?, usize::MAX, visit)
+}
+
+/// Gives each regular file among the first `entries` of a tar to `visit`.
+fn visit_opened(opened: Opened, entries: usize, visit: &mut Visitor<'_>) -> io::Result<()> {
+    match opened {
+        Opened::Compressed(stream) => visit_stream(tar::Archive::new(stream), entries, visit),
+        Opened::Plain(mut file) => {
+            let end = file.seek(SeekFrom::End(0))?;
+            file.seek(SeekFrom::Start(0))?;
             visit_seekable(tar::Archive::new(BufReader::new(file)), end, visit)
         }
     }
 }
 
-fn visit_stream<R: Read>(mut archive: tar::Archive<R>, visit: &mut Visitor<'_>) -> io::Result<()> {
-    archive.entries()?.try_for_each(|entry| visit_entry(&mut entry?, visit))
+fn visit_stream<R: Read>(
+    mut archive: tar::Archive<R>,
+    entries: usize,
+    visit: &mut Visitor<'_>,
+) -> io::Result<()> {
+    archive.entries()?.take(entries).try_for_each(|entry| visit_entry(&mut entry?, visit))
 }
 
 /// Skips over data by seeking, which is possible beyond the end too: where each entry ends is compared with `end`.
@@ -106,11 +130,11 @@ enum Opened {
     /// A stream of the plain bytes.
     Compressed(Box<dyn Read>),
     /// The bytes are plain already.
-    Plain(File),
+    Plain(Box<dyn ReadSeek>),
 }
 
 /// Tells the compression by the first bytes.
-fn open(mut file: File) -> io::Result<Opened> {
+fn open(mut file: Box<dyn ReadSeek>) -> io::Result<Opened> {
     let mut magic = Vec::new();
     (&mut file).take(6).read_to_end(&mut magic)?;
     file.seek(SeekFrom::Start(0))?;

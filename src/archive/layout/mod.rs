@@ -13,6 +13,8 @@ mod plain;
 mod tars;
 mod wal_g;
 
+pub(super) use tars::backup_beside;
+
 use super::inventory::BackupKind;
 use super::store::{Child, Descent, Store, StoreError};
 use crate::wal::{SegmentName, WalFileName};

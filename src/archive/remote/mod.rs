@@ -21,7 +21,7 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use service::{Failure, Request, Service};
 use std::fmt;
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use window::Window;
@@ -371,6 +371,11 @@ impl Store for Remote {
         let bytes = self.fetch_whole(object)?;
         let _ = give(&bytes, sink);
         Ok(())
+    }
+
+    fn read_range(&self, object: &Object, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let fetched = self.service.fetch(Request { range: Some(range), ..self.request(object) });
+        fetched.map(Vec::from).map_err(|failure| self.read_error(&object.path, failure))
     }
 
     fn prefetch(&self, objects: &[&Object]) {
