@@ -12,6 +12,7 @@ pub mod inventory;
 mod layout;
 mod location;
 pub mod memory;
+mod open_pgp;
 mod ranges;
 mod read;
 mod regular;

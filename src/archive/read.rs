@@ -21,6 +21,10 @@ const OVERHEAD_BYTES_MAX: u64 = 32 << 20;
 const NOT_OPENED: &str =
     "is encrypted or in an unknown format, and the key in WALG_LIBSODIUM_KEY does not open it";
 
+/// Of a message of OpenPGP, where there is no key.
+const PGP_KEY_NEEDED: &str = "is encrypted with OpenPGP: its private key is needed, in WALG_PGP_KEY or WALG_PGP_KEY_PATH \
+                              (and WALG_PGP_KEY_PASSPHRASE)";
+
 /// Buffers that one worker uses again for each object that it reads.
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -80,7 +84,8 @@ impl Archive {
         Ok(bytes)
     }
 
-    /// The bytes of a description of base backups as they are stored, wherever it lies: see [`Store::around`].
+    /// The bytes of a description of base backups as they are stored, wherever it lies: see
+    /// [`around`](super::Store::around).
     pub(crate) fn read_description(&self, object: &Object, limit: usize) -> Result<Vec<u8>, ReadError> {
         let Some(folder) = self.store.around() else { return self.read_object(object, limit) };
         let mut bytes = Vec::new();
@@ -114,6 +119,9 @@ impl Archive {
         if codec == Codec::SecretStream {
             return self.read_stream(object, limit, scratch, sink).map_err(refused);
         }
+        if codec == Codec::OpenPgp {
+            return self.read_pgp(object, limit, scratch, sink).map_err(refused);
+        }
         if codec != Codec::OpensslSalted {
             return codec::decode(codec, &scratch.stored, limit, &mut scratch.buffers, sink).map_err(refused);
         }
@@ -135,6 +143,43 @@ impl Archive {
         match told_by(&object.path, plain) {
             Codec::None if opened.is_none() => Err(NOT_OPENED.to_owned()),
             codec => codec::decode(codec, plain, limit, &mut scratch.buffers, sink),
+        }
+    }
+
+    /// Decrypts and decodes a message of OpenPGP. What is named as brotli's, which can begin with any bytes, may be no
+    /// message.
+    fn read_pgp(
+        &self,
+        object: &Object,
+        limit: u64,
+        scratch: &mut Scratch,
+        sink: Sink<'_>,
+    ) -> Result<(), String> {
+        let (path, stored, buffers) = (&object.path, &scratch.stored, &mut scratch.buffers);
+        match self.open_pgp(stored, limit) {
+            Ok(plain) => codec::decode(told_by(path, &plain), &plain, limit, buffers, sink),
+            Err(closed) if suffix(path) == Some("br") => {
+                codec::decode(Codec::Brotli, stored, limit, buffers, sink).map_err(|_| closed)
+            }
+            Err(closed) => Err(closed),
+        }
+    }
+
+    /// Decrypts a message of OpenPGP.
+    fn open_pgp(&self, stored: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+        match &self.secrets.open_pgp {
+            None => Err(PGP_KEY_NEEDED.to_owned()),
+            Some(Ok(keys)) => {
+                keys.decrypt(stored, limit.saturating_add(OVERHEAD_BYTES_MAX)).map_err(|error| {
+                    format!(
+                        "is encrypted with OpenPGP, and the key in WALG_PGP_KEY does not open it: {error}"
+                    )
+                })
+            }
+            Some(Err(unusable)) => Err(format!(
+                "is encrypted with OpenPGP, and the key in WALG_PGP_KEY or WALG_PGP_KEY_PATH cannot be used with \
+                 WALG_PGP_KEY_PASSPHRASE: {unusable}"
+            )),
         }
     }
 
@@ -231,6 +276,8 @@ impl<'a> Incoming<'a> {
     fn begin(&mut self, head: &[u8], sink: Sink<'_>) -> ControlFlow<()> {
         let told = match told_by(&self.object.path, head) {
             Codec::None if self.has_key && self.is_enigma(head) => Codec::SecretStream,
+            // Brotli, unless it is opened: see `read_pgp`.
+            Codec::Brotli if codec::sniff(head) == Codec::OpenPgp => Codec::OpenPgp,
             // Neither has magic bytes.
             Codec::Brotli if self.has_key => Codec::SecretStream,
             told => told,

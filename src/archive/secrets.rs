@@ -2,6 +2,7 @@
 //! environment variables.
 
 use super::cipher::Passphrase;
+use super::open_pgp::PgpKeys;
 use super::sodium::StreamKey;
 use std::env;
 use std::fs;
@@ -12,12 +13,15 @@ use std::path::PathBuf;
 pub struct Secrets {
     pub(super) repository: Vec<Passphrase>,
     pub(super) stream: Option<StreamKey>,
+    /// Private keys, or why what was named gives none.
+    pub(super) open_pgp: Option<Result<PgpKeys, String>>,
 }
 
 impl Secrets {
     /// Passphrases given by a caller.
     pub fn new(passphrases: impl IntoIterator<Item = String>) -> Self {
-        Self { repository: passphrases.into_iter().map(Passphrase::new).collect(), stream: None }
+        let repository = passphrases.into_iter().map(Passphrase::new).collect();
+        Self { repository, ..Self::default() }
     }
 
     /// What `PGBACKREST_REPO1_CIPHER_PASS` (and those of other repositories) and pgBackRest's configuration
@@ -30,13 +34,19 @@ impl Secrets {
         for file in configuration_files() {
             found.extend(fs::read_to_string(file).iter().flat_map(|text| passphrases_in(text)));
         }
-        Self { stream: stream_key(), ..Self::new(found) }
+        Self { stream: stream_key(), open_pgp: pgp_keys(), ..Self::new(found) }
     }
 
     /// The same with WAL-G's key for libsodium, given as it would stand in the environment.
     #[must_use]
     pub fn with_libsodium_key(self, key: &str, transform: Option<&str>) -> Self {
         Self { stream: StreamKey::new(key, transform), ..self }
+    }
+
+    /// The same with a private key for OpenPGP, armoured or binary.
+    #[must_use]
+    pub fn with_pgp_key(self, key: &[u8], passphrase: Option<&str>) -> Self {
+        Self { open_pgp: Some(PgpKeys::new(key, passphrase)), ..self }
     }
 }
 
@@ -46,6 +56,17 @@ fn stream_key() -> Option<StreamKey> {
     let text = env::var("WALG_LIBSODIUM_KEY").ok().or_else(from_file)?;
     let transform = env::var("WALG_LIBSODIUM_KEY_TRANSFORM").ok();
     StreamKey::new(&text, transform.as_deref())
+}
+
+/// What `WALG_PGP_KEY` or `WALG_PGP_KEY_PATH` says, opened with `WALG_PGP_KEY_PASSPHRASE`.
+fn pgp_keys() -> Option<Result<PgpKeys, String>> {
+    let passphrase = env::var("WALG_PGP_KEY_PASSPHRASE").ok();
+    let keys = |text: &[u8]| PgpKeys::new(text, passphrase.as_deref());
+    if let Ok(text) = env::var("WALG_PGP_KEY") {
+        return Some(keys(text.as_bytes()));
+    }
+    let file = env::var_os("WALG_PGP_KEY_PATH")?;
+    Some(fs::read(file).map_err(|error| error.to_string()).and_then(|text| keys(&text)))
 }
 
 /// pgBackRest's configuration files, in the places where it looks.

@@ -15,6 +15,7 @@ mod support;
 
 mod answers;
 mod barman;
+mod gpg;
 mod original;
 mod pg_basebackup;
 mod pgbackrest;

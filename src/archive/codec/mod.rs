@@ -151,7 +151,7 @@ pub(crate) fn decode(
                 .to_owned())
         }
         Codec::SecretStream => Err("is encrypted with libsodium and is not decrypted here".to_owned()),
-        Codec::OpenPgp => Err("is encrypted with OpenPGP, which this program does not decrypt".to_owned()),
+        Codec::OpenPgp => Err("is encrypted with OpenPGP and is not decrypted here".to_owned()),
         Codec::Age => Err("is encrypted with age, which this program does not decrypt".to_owned()),
         Codec::Lzop => Err("is compressed with lzop, which this program does not read".to_owned()),
     }
