@@ -161,7 +161,7 @@ impl Chain {
                 }
                 self.ranges.push(last.join(range));
             }
-            None => self.ranges.push(range),
+            None => self.ranges.push(Range { leads: true, ..range }),
         }
     }
 }

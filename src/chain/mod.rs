@@ -4,3 +4,4 @@
 
 pub mod chains;
 pub mod range;
+mod seam;
