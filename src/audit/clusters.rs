@@ -43,14 +43,13 @@ fn fills_hole(survey: &Survey, newest: Option<ClusterId>, file: &FileRecord) -> 
     let Some(number) = file.name.number(newest.segment_size) else { return ELSEWHERE };
     let Some(cluster) = survey.chains.clusters.get(&newest) else { return ELSEWHERE };
     let own = cluster.chains.get(&file.name.timeline);
-    if own.is_some_and(|chain| chain.present.contains(&number)) {
+    if own.is_some_and(|chain| chain.present.contains(number)) {
         return ELSEWHERE;
     }
     // A timeline's only file follows its parent's.
-    let present =
-        |number: &SegmentNumber| cluster.chains.values().any(|chain| chain.present.contains(number));
+    let present = |number: SegmentNumber| cluster.chains.values().any(|chain| chain.present.contains(number));
     let before = number.0.checked_sub(1).map(SegmentNumber);
-    (before.is_some_and(|before| present(&before)), present(&number.next()))
+    (before.is_some_and(present), present(number.next()))
 }
 
 /// One finding for each cluster that is not the newest.

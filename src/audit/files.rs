@@ -213,7 +213,7 @@ fn partial(
         .into_iter()
         .flatten()
         .filter(|(timeline, chain)| {
-            **timeline > file.name.timeline && number.is_some_and(|number| chain.present.contains(&number))
+            **timeline > file.name.timeline && number.is_some_and(|number| chain.present.contains(number))
         })
         .filter_map(|(_, chain)| chain.ranges.first())
         .flat_map(|range| &range.runs)

@@ -40,7 +40,7 @@ fn missing_histories(view: &ClusterView<'_>) -> Vec<Finding> {
     timelines
         .filter(|(timeline, _)| !view.plan.history_files.contains(timeline))
         .map(|(timeline, chain)| {
-            let segments = chain.present.len();
+            let segments = chain.present.count();
             Finding::new(
                 Code::TimelineHistoryMissing,
                 format!(

@@ -4,9 +4,10 @@
 //! next one forked, and from the fork's segment on the child's, which begins with a copy. What stands before the
 //! first file on a path was cleaned up or never archived: that is where the archive begins, not a gap.
 
-use super::islands::{Islands, Present};
+use super::islands::Islands;
 use super::timelines::ClusterView;
 use super::{files, forks};
+use crate::chain::segments::Segments;
 use crate::finding::{Code, Finding, Severity};
 use crate::timeline::History;
 use crate::wal::{SegmentName, SegmentNumber, TimelineId, WalFileName};
@@ -47,47 +48,45 @@ struct Leg {
 /// island ends before it, on every path.
 pub(super) fn holes(view: &ClusterView<'_>) -> BTreeMap<Hole, Option<String>> {
     let islands = Islands::of(view);
+    let there = there(view);
     let mut holes: BTreeMap<Hole, Option<String>> = BTreeMap::new();
     for timeline in view.cluster.chains.keys() {
         let legs = legs(view, *timeline);
         let Some(begin) = legs.iter().find_map(|leg| first_present(view, leg)) else { continue };
         let history = view.history(*timeline).unwrap_or_else(|| History::without_parents(*timeline));
-        let mut present = Present::new();
+        let mut in_front = Segments::default();
         for leg in &legs {
-            let first = leg.first.max(begin);
-            if first > leg.last {
-                continue;
-            }
-            for hole in holes_in(view, Leg { first, ..*leg }) {
-                let in_front: Present =
-                    present.iter().copied().chain(numbers(view, leg, hole.first)).collect();
+            let own = view.cluster.chains.get(&leg.timeline).map(|chain| &chain.present);
+            let own = |from, to| own.into_iter().flat_map(move |own| own.within(from, to));
+            let mut from = leg.first.max(begin);
+            for hole in holes_in(&there, Leg { first: from, ..*leg }) {
+                in_front.extend(own(from, hole.first));
+                from = hole.first;
                 let island = islands.before(&hole, &history, &in_front).map(|backup| backup.label.clone());
                 let known = holes.entry(hole).or_insert_with(|| island.clone());
                 *known = known.take().filter(|_| island.is_some());
             }
-            present.extend(numbers(view, leg, leg.last.next()));
+            in_front.extend(own(from, leg.last));
         }
     }
     holes
 }
 
-/// The segments of a leg that are there, in front of `until`.
-fn numbers(
-    view: &ClusterView<'_>,
-    leg: &Leg,
-    until: SegmentNumber,
-) -> impl Iterator<Item = (TimelineId, SegmentNumber)> {
-    let (timeline, first) = (leg.timeline, leg.first);
-    let chain = view.cluster.chains.get(&timeline);
-    let present = chain.into_iter().flat_map(move |chain| chain.present.range(first..until.max(first)));
-    present.map(move |number| (timeline, *number))
+/// The segments of each timeline that have a file, of whatever use it is.
+fn there(view: &ClusterView<'_>) -> BTreeMap<TimelineId, Segments> {
+    let chains = view.cluster.chains.iter();
+    let mut there: BTreeMap<_, _> =
+        chains.map(|(timeline, chain)| (*timeline, chain.present.clone())).collect();
+    for (timeline, number) in view.unusable() {
+        there.entry(timeline).or_default().insert(number);
+    }
+    there
 }
 
 /// The legs of the path to `timeline`, oldest first, up to its last file.
 fn legs(view: &ClusterView<'_>, timeline: TimelineId) -> Vec<Leg> {
     let size = view.id.segment_size;
-    let Some(last) = view.cluster.chains.get(&timeline).and_then(|chain| chain.present.last().copied())
-    else {
+    let Some(last) = view.cluster.chains.get(&timeline).and_then(|chain| chain.present.last()) else {
         return Vec::new();
     };
     let history = view.history(timeline).filter(|_| forks::disagreement(view, timeline).is_none());
@@ -111,23 +110,23 @@ fn legs(view: &ClusterView<'_>, timeline: TimelineId) -> Vec<Leg> {
 
 fn first_present(view: &ClusterView<'_>, leg: &Leg) -> Option<SegmentNumber> {
     let present = &view.cluster.chains.get(&leg.timeline)?.present;
-    present.range(leg.first..=leg.last).next().copied()
+    present.within(leg.first, leg.last).next().map(|run| run.0)
 }
 
-fn holes_in(view: &ClusterView<'_>, leg: Leg) -> Vec<Hole> {
+fn holes_in(there: &BTreeMap<TimelineId, Segments>, leg: Leg) -> Vec<Hole> {
+    let hole = |first: SegmentNumber, end: SegmentNumber| Hole {
+        timeline: leg.timeline,
+        first,
+        count: end.0.saturating_sub(first.0),
+    };
     let mut holes = Vec::new();
-    let mut present = view.unusable(leg.timeline);
-    present.extend(view.cluster.chains.get(&leg.timeline).iter().flat_map(|chain| &chain.present));
     let mut due = leg.first;
-    for number in present.range(leg.first..=leg.last) {
-        if *number > due {
-            holes.push(Hole { timeline: leg.timeline, first: due, count: number.0 - due.0 });
-        }
-        due = number.next();
+    for run in there.get(&leg.timeline).into_iter().flat_map(|there| there.within(leg.first, leg.last)) {
+        holes.push(hole(due, run.0));
+        due = run.1.next();
     }
-    if due <= leg.last {
-        holes.push(Hole { timeline: leg.timeline, first: due, count: leg.last.0 - due.0 + 1 });
-    }
+    holes.push(hole(due, leg.last.next()));
+    holes.retain(|hole| hole.count > 0);
     holes
 }
 
@@ -203,7 +202,7 @@ fn stand_in(view: &ClusterView<'_>, hole: &Hole) -> Option<String> {
     let of_ancestor = || {
         ancestors.iter().rev().skip(1).find_map(|ancestor| {
             let has =
-                view.cluster.chains.get(ancestor).is_some_and(|chain| chain.present.contains(&hole.first));
+                view.cluster.chains.get(ancestor).is_some_and(|chain| chain.present.contains(hole.first));
             has.then(|| format!("timeline {ancestor}'s {}", SegmentName::new(*ancestor, hole.first, size)))
         })
     };

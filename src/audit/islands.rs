@@ -16,11 +16,9 @@ use super::gaps::Hole;
 use super::timelines::ClusterView;
 use crate::archive::Layout;
 use crate::backup::{BaseBackup, SourceKind};
+use crate::chain::segments::Segments;
 use crate::timeline::History;
-use crate::wal::{SegmentNumber, SegmentSize, TimelineId};
-
-/// Segments `first..=last` that a path needs of one timeline, as far as they are there.
-pub(super) type Present = Vec<(TimelineId, SegmentNumber)>;
+use crate::wal::{SegmentNumber, SegmentSize};
 
 /// A backup and the segments that it cannot do without.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +50,10 @@ impl<'a> Islands<'a> {
 
     /// The backup whose island lies before `hole`, if `hole` is what retention left behind it on the way of
     /// `history`. `before`: the segments that are there in front of the hole on that way.
-    pub(super) fn before(&self, hole: &Hole, history: &History, before: &Present) -> Option<&'a BaseBackup> {
+    pub(super) fn before(&self, hole: &Hole, history: &History, before: &Segments) -> Option<&'a BaseBackup> {
         let is_on_path = |own: &&Own<'_>| history.owner(own.backup.start_lsn) == own.backup.timeline;
         let on_path: Vec<&Own<'a>> = self.backups.iter().filter(is_on_path).collect();
-        let has = |number: SegmentNumber| before.iter().any(|(_, present)| *present == number);
+        let has = |number: SegmentNumber| before.contains(number);
         let stands =
             |own: &Own<'_>| own.backup.sources.iter().any(|source| source.kind != SourceKind::HistoryFile);
         // The history file of a backup that is gone says nothing about what is needed.
@@ -71,11 +69,9 @@ impl<'a> Islands<'a> {
             last = last.into_iter().chain([own]).max_by_key(|own| own.last);
         }
         let last = last?;
-        let on_island = |number: SegmentNumber| {
-            let holds = |own: &&&Own<'_>| self.is_island(own) && own.holds(number);
-            on_path.iter().any(|own| holds(&own))
-        };
-        let is_whole = last.last.is_some_and(has) && before.iter().all(|(_, number)| on_island(*number));
+        let mut islands = Segments::default();
+        islands.extend(on_path.iter().filter(|own| self.is_island(own)).filter_map(|own| own.run()));
+        let is_whole = last.last.is_some_and(has) && before.runs().iter().all(|run| islands.has_run(*run));
         (is_whole && self.wal_begins_again(hole, last)).then_some(last.backup)
     }
 
@@ -97,8 +93,8 @@ impl<'a> Islands<'a> {
 }
 
 impl Own<'_> {
-    fn holds(&self, number: SegmentNumber) -> bool {
-        self.first <= number && self.last.is_some_and(|last| number <= last)
+    fn run(&self) -> Option<(SegmentNumber, SegmentNumber)> {
+        self.last.filter(|last| self.first <= *last).map(|last| (self.first, last))
     }
 
     fn ends_before(&self, hole: &Hole) -> bool {

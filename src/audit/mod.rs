@@ -261,7 +261,7 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
                 system_id: id.system_id,
                 segment_size: id.segment_size,
                 versions: cluster.versions.iter().copied().collect(),
-                segments: cluster.chains.values().map(|chain| chain.present.len() as u64).sum(),
+                segments: cluster.chains.values().map(|chain| chain.present.count()).sum(),
                 timelines: reports,
             });
         }

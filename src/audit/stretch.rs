@@ -97,7 +97,7 @@ fn add_copied(stretches: &mut Stretches, view: &ClusterView<'_>, range: &Range, 
     let Some(first) = copied.first() else { return };
     let owner = first.run.owner;
     let number = range.start.segment(view.id.segment_size);
-    let has_own_file = view.cluster.chains.get(&owner).is_some_and(|chain| chain.present.contains(&number));
+    let has_own_file = view.cluster.chains.get(&owner).is_some_and(|chain| chain.present.contains(number));
     if has_own_file {
         return;
     }

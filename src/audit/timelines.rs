@@ -3,6 +3,7 @@
 use super::stretch::Stretches;
 use super::{Plan, Survey, files};
 use crate::chain::chains::{Cluster, ClusterId, FileRecord, FileState};
+use crate::chain::segments::Segments;
 use crate::scan::stats::Transactions;
 use crate::timeline::History;
 use crate::wal::{Lsn, PgTime, SegmentName, SegmentNumber, TimelineId};
@@ -44,11 +45,10 @@ impl ClusterView<'_> {
         }
     }
 
-    /// Segments of `timeline` whose file stands there but is no part of the chain, which is a finding of its own:
-    /// it is empty, or no WAL, or another cluster's.
-    pub fn unusable(&self, timeline: TimelineId) -> BTreeSet<SegmentNumber> {
+    /// Segments whose file stands there but is no part of the chain, which is a finding of its own: it is empty, or
+    /// no WAL, or another cluster's.
+    pub fn unusable(&self) -> impl Iterator<Item = (TimelineId, SegmentNumber)> {
         let is_unusable = |(index, file): &(usize, &FileRecord)| match file.cluster {
-            _ if file.name.timeline != timeline => false,
             _ if file.state == FileState::Recycled => {
                 !files::is_kept_for_later(self.plan, self.survey, *index)
             }
@@ -56,7 +56,7 @@ impl ClusterView<'_> {
             None => self.is_newest,
         };
         let files = self.survey.chains.files.iter().enumerate().filter(is_unusable);
-        files.filter_map(|(_, file)| file.name.number(self.id.segment_size)).collect()
+        files.filter_map(|(_, file)| Some((file.name.timeline, file.name.number(self.id.segment_size)?)))
     }
 
     /// Name of the segment of `timeline` that holds `lsn`.
@@ -126,9 +126,9 @@ fn report(view: &ClusterView<'_>, timeline: TimelineId, stretches: &Stretches) -
             _ => stretch.start,
         }),
         end: owned.last().map(|stretch| stretch.end),
-        first_segment: present.and_then(|present| present.first().copied()).map(name),
-        last_segment: present.and_then(|present| present.last().copied()).map(name),
-        segments: present.map_or(0, |present| present.len() as u64),
+        first_segment: present.and_then(Segments::first).map(name),
+        last_segment: present.and_then(Segments::last).map(name),
+        segments: present.map_or(0, Segments::count),
         records: owned.iter().map(|stretch| stretch.records).sum(),
         transactions: owned.iter().fold(Transactions::default(), |sum, s| sum.then(s.transactions)),
         ranges: owned.iter().map(|stretch| (stretch.start, stretch.end)).collect(),

@@ -1,8 +1,9 @@
 //! Every file of an archive in its place: which cluster, which timeline, next to which other.
 
 use super::range::Range;
+use super::segments::Segments;
 use crate::scan::{FileFault, SegmentFacts};
-use crate::wal::{Lsn, Major, Owners, SegmentName, SegmentNumber, SegmentSize, SystemId, TimelineId};
+use crate::wal::{Lsn, Major, Owners, SegmentName, SegmentSize, SystemId, TimelineId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which cluster, and of which segment size: names mean nothing across either.
@@ -62,7 +63,7 @@ pub struct Chain {
     /// Unbroken stretches of files, in order.
     pub ranges: Vec<Range>,
     /// Numbers of the segments that are there, damaged or not.
-    pub present: BTreeSet<SegmentNumber>,
+    pub present: Segments,
     /// Copies of a range as it was at the start of a segment in which a timeline forks: what the fork's first
     /// file goes on from.
     pub edges: BTreeMap<Lsn, Range>,
@@ -117,7 +118,9 @@ impl Chains {
         let cluster = self.clusters.entry(id).or_default();
         cluster.versions.insert(range.format.major);
         let chain = cluster.chains.entry(name.timeline).or_default();
-        chain.present.extend(name.number(id.segment_size));
+        if let Some(number) = name.number(id.segment_size) {
+            chain.present.insert(number);
+        }
         chain.append(range, id.segment_size, forks);
     }
 
@@ -137,7 +140,7 @@ impl Chains {
     /// The cluster that a person means: the newest, by version and then by the time of its making.
     pub fn newest(&self) -> Option<ClusterId> {
         let rank = |(id, cluster): &(&ClusterId, &Cluster)| {
-            let files: usize = cluster.chains.values().map(|chain| chain.present.len()).sum();
+            let files: u64 = cluster.chains.values().map(|chain| chain.present.count()).sum();
             // A damaged header can invent a cluster; it will not invent several files of it.
             (files > 1, cluster.versions.last().copied(), id.system_id, id.segment_size)
         };

@@ -5,3 +5,4 @@
 pub mod chains;
 pub mod range;
 mod seam;
+pub mod segments;
