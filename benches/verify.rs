@@ -83,7 +83,7 @@ impl crc::Walk for Pages<'_> {
     fn walk<C: crc::Crc32c>(self, crc: C) -> u64 {
         let mut walk = Walk::new(self.setup, Counter(0));
         for piece in self.bytes.chunks(PIECE_BYTES) {
-            walk.feed(crc, piece);
+            walk.feed_by(crc, piece);
         }
         walk.finish().1.0
     }

@@ -197,7 +197,7 @@ fn setup(specimen: &Specimen, name: SegmentName) -> Setup {
 /// What a walk says of a segment's first pages.
 fn walk(setup: &Setup, pages: &[u8]) -> Walked {
     let mut walk = Walk::new(setup.clone(), Quiet);
-    walk.feed(crc::Portable, pages);
+    walk.feed_by(crc::Portable, pages);
     walk.finish().0
 }
 

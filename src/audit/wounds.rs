@@ -135,7 +135,7 @@ fn parameters<'a>(
             if let Some(grown) = before.and_then(|before| increases(&before, change, major)) {
                 findings.push(at(view, event.lsn, timeline, Code::ParameterIncrease, Severity::Info, grown));
             }
-            before = Some(*change);
+            before = Some(**change);
         }
     }
     findings

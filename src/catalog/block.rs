@@ -169,10 +169,8 @@ fn kind_and_extra(event: &Event, extras: &mut Vec<u8>) -> i64 {
                 None => kind,
             }
         }
-        What::Prepare { gid, database, subtransactions } => {
-            gid.pack(extras);
-            database.pack(extras);
-            subtransactions.pack(extras);
+        What::Prepare(prepared) => {
+            prepared.pack(extras);
             PREPARE
         }
         _ => PREPARE,
@@ -215,8 +213,7 @@ fn unpack_ends(ends: &[u8], extras: &[u8]) -> Option<Vec<Event>> {
 
 fn what(kind: i64, extras: &mut Unpacker<'_>) -> Option<What> {
     if kind == PREPARE {
-        let (gid, database) = (Pack::unpack(extras)?, Pack::unpack(extras)?);
-        return Some(What::Prepare { gid, database, subtransactions: Pack::unpack(extras)? });
+        return Pack::unpack(extras).map(What::Prepare);
     }
     let known = ABORTED | PREPARED | HAS_EXTRA;
     if kind & !known != 0 {

@@ -4,7 +4,7 @@
 use super::pack::{Pack, Unpacker, pack_enum, pack_struct};
 use crate::scan::FileFault;
 use crate::scan::catalog_rows::{KeptRow, Seen, Sighting};
-use crate::scan::event::{End, EndDetails, Event, What};
+use crate::scan::event::{End, EndDetails, Event, Prepared, What};
 use crate::scan::identify::Identity;
 use crate::scan::stats::{Times, Transactions};
 use crate::scan::zone::{FileZone, Zone};
@@ -41,6 +41,7 @@ pack_struct! {
         max_locks_per_transaction, wal_level, wal_log_hints, track_commit_timestamp,
     }
     Event { lsn, end, owner, xid, time, what }
+    Prepared { gid, database, subtransactions }
     KeptRow { committed, oid, xmin, length, columns }
     Sighting { lsn, owner, file, block, seen }
     Zone { owner, events, ends, timed, xids, active, has_names, has_checkpoint, has_sightings }
@@ -62,7 +63,7 @@ pack_enum! {
     Seen { 0 => Page(rows), 1 => Row { offset, row }, 2 => Update { offset, old, prefix, suffix, row } }
     What {
         0 => End(end),
-        1 => Prepare { gid, database, subtransactions },
+        1 => Prepare(prepared),
         2 => Checkpoint { online, checkpoint },
         3 => CheckpointRedo { wal_level },
         4 => RestorePoint { name },

@@ -3,7 +3,7 @@
 
 use super::block::{pack, unpack};
 use crate::archive::{Entry, Identity, Object, ObjectKind};
-use crate::scan::event::{End, EndDetails, Event, What};
+use crate::scan::event::{End, EndDetails, Event, Prepared, What};
 use crate::scan::segment::Scan;
 use crate::scan::{Detail, Expectation, SegmentFacts};
 use crate::wal::record::RelationFile;
@@ -71,7 +71,7 @@ fn event() -> impl Strategy<Value = Event> {
     let restore_point = any::<(u64, String)>()
         .prop_map(|(lsn, name)| Event { what: What::RestorePoint { name }, ..end(lsn, 104, 5, 0, None) });
     let prepare = any::<(u64, u32, String)>().prop_map(|(lsn, xid, gid)| Event {
-        what: What::Prepare { gid, database: xid, subtransactions: vec![Xid(xid)] },
+        what: What::Prepare(Box::new(Prepared { gid, database: xid, subtransactions: vec![Xid(xid)] })),
         ..end(lsn & !7, 200, -5, xid, None)
     });
     let odd =

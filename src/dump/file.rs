@@ -5,7 +5,7 @@ use super::line::Line;
 use super::{Filter, names};
 use crate::clock::Clock;
 use crate::scan::identify::Identity;
-use crate::wal::crc::{self, Crc32c};
+use crate::wal::crc;
 use crate::wal::record::{RecordHeader, check_body};
 use crate::wal::walk::{
     Capture, Ending, Format, Head, HeadEnd, Record, Setup, Sink, Tail, Walk, Wound, check_gathered,
@@ -90,21 +90,6 @@ impl Sink for Keeper {
     fn run(&mut self, _index: usize) {}
 }
 
-struct Feed<'a> {
-    walk: &'a mut Walk<Keeper>,
-    piece: &'a [u8],
-}
-
-impl crc::Walk for Feed<'_> {
-    type Out = ();
-
-    #[expect(clippy::inline_always, reason = "see crc::Walk")]
-    #[inline(always)]
-    fn walk<C: Crc32c>(self, crc: C) {
-        self.walk.feed(crc, self.piece);
-    }
-}
-
 impl File {
     pub(super) fn new(name: SegmentName, owners: Owners, length: u64) -> Self {
         Self {
@@ -160,7 +145,7 @@ impl File {
         let Some((identity, walk)) = &mut self.walk else { return };
         let room = identity.format.segment_size.bytes().saturating_sub(walk.bytes());
         let taken = usize::try_from(room).unwrap_or(usize::MAX).min(piece.len());
-        crc::with_best(Feed { walk, piece: piece.get(..taken).unwrap_or_default() });
+        walk.feed(piece.get(..taken).unwrap_or_default());
     }
 
     /// Whether it is known by now how the fragment at its start ends.

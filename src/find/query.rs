@@ -189,7 +189,7 @@ pub fn is_subtransaction(happening: &Happening, xid: Xid) -> bool {
 fn has_subtransaction(event: &Event, xid: Xid) -> bool {
     match &event.what {
         What::End(end) => end.details.as_ref().is_some_and(|details| details.subtransactions.contains(&xid)),
-        What::Prepare { subtransactions, .. } => subtransactions.contains(&xid),
+        What::Prepare(prepared) => prepared.subtransactions.contains(&xid),
         _ => false,
     }
 }
@@ -202,7 +202,7 @@ pub fn name_of(happening: &Happening) -> Option<&str> {
 fn name_in(event: &Event) -> Option<&str> {
     match &event.what {
         What::RestorePoint { name } => Some(name),
-        What::Prepare { gid, .. } => Some(gid),
+        What::Prepare(prepared) => Some(&prepared.gid),
         What::End(end) => end.details.as_ref().and_then(|details| details.gid.as_deref()),
         _ => None,
     }
@@ -211,7 +211,8 @@ fn name_in(event: &Event) -> Option<&str> {
 /// The database that an event belongs to, where that is known.
 pub fn database_of(happening: &Happening) -> Option<u32> {
     match &happening.event.what {
-        What::Prepare { database, .. } | What::Database { database, .. } => Some(*database),
+        What::Prepare(prepared) => Some(prepared.database),
+        What::Database { database, .. } => Some(*database),
         _ => happening.deeds.as_ref().map(|deeds| deeds.database).filter(|database| *database != 0),
     }
 }

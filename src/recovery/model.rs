@@ -172,7 +172,7 @@ fn find_checkpoint(
         let message = words::no_minimum(history.timeline, minimum, startup.min_recovery_timeline, major);
         return Err((Refusal::NotDescendant, message));
     }
-    Ok((lsn, *checkpoint))
+    Ok((lsn, **checkpoint))
 }
 
 /// The first checkpoint whose redo is `redo`, where only that is known of a backup.

@@ -106,7 +106,7 @@ fn subtransactions(happening: &Happening) -> Vec<Xid> {
         What::End(end) => {
             end.details.as_ref().map(|details| details.subtransactions.clone()).unwrap_or_default()
         }
-        What::Prepare { subtransactions, .. } => subtransactions.clone(),
+        What::Prepare(prepared) => prepared.subtransactions.clone(),
         _ => Vec::new(),
     }
 }

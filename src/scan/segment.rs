@@ -7,7 +7,7 @@ use super::facts::{FileFault, SegmentFacts};
 use super::identify::Identity;
 use super::stats::Transactions;
 use crate::archive::{Archive, Entry, ReadError, Scratch, StoreError};
-use crate::wal::crc::{self, Crc32c};
+use crate::wal::crc;
 use crate::wal::payload::xact;
 use crate::wal::record::{RecordHeader, ResourceManager};
 use crate::wal::walk::{Capture, Ending, Format, Record, Setup, Sink, Walk, Walked, Wound};
@@ -164,7 +164,7 @@ impl<'a> Scan<'a> {
         let taken = usize::try_from(room).unwrap_or(usize::MAX).min(piece.len());
         let piece = piece.get(..taken).unwrap_or_default();
         self.digests.feed(piece);
-        crc::with_best(Feed { walk, piece });
+        walk.feed(piece);
         // One byte more than a segment is enough to know that there are too many.
         if self.bytes > identity.format.segment_size.bytes() {
             ControlFlow::Break(())
@@ -218,22 +218,6 @@ impl<'a> Scan<'a> {
         facts.activity = collector.gatherer.finish();
         facts.sightings = collector.sightings;
         facts
-    }
-}
-
-/// One piece of a segment, walked by code compiled for this processor.
-struct Feed<'a> {
-    walk: &'a mut Walk<Collector>,
-    piece: &'a [u8],
-}
-
-impl crc::Walk for Feed<'_> {
-    type Out = ();
-
-    #[expect(clippy::inline_always, reason = "see crc::Walk")]
-    #[inline(always)]
-    fn walk<C: Crc32c>(self, crc: C) {
-        self.walk.feed(crc, self.piece);
     }
 }
 

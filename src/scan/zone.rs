@@ -139,9 +139,9 @@ impl Zone {
                 }
                 self.has_names |= details.clone().any(|details| details.gid.is_some());
             }
-            What::Prepare { subtransactions, .. } => {
+            What::Prepare(prepared) => {
                 self.has_names = true;
-                for xid in subtransactions {
+                for xid in &prepared.subtransactions {
                     widen(&mut self.xids, *xid);
                 }
             }

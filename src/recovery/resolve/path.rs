@@ -40,8 +40,8 @@ pub(super) fn prepared(events: &[&Event], until: Lsn) -> Vec<Prepared> {
     let mut standing: Vec<Prepared> = Vec::new();
     for event in events.iter().take_while(|event| event.lsn < until) {
         match &event.what {
-            What::Prepare { gid, .. } if event.end <= until => {
-                standing.push(Prepared { xid: event.xid, gid: gid.clone(), at: event.time });
+            What::Prepare(prepared) if event.end <= until => {
+                standing.push(Prepared { xid: event.xid, gid: prepared.gid.clone(), at: event.time });
             }
             What::End(end) if end.prepared && event.end <= until => standing.retain(|p| p.xid != event.xid),
             _ => {}

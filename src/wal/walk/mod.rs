@@ -31,7 +31,7 @@ pub use facts::{
 };
 pub use gathered::{CRC_START, check_gathered};
 
-use super::crc::Crc32c;
+use super::crc::{self, Crc32c};
 use super::fault::Fault;
 use super::lsn::{Lsn, TimelineId};
 use super::page::{LONG_HEADER_BYTES, PageHeader, SHORT_HEADER_BYTES};
@@ -97,6 +97,21 @@ pub struct Walk<S> {
     out: Walked,
 }
 
+/// What [`Walk::feed`] does.
+struct Feed<'a, S: Sink> {
+    walk: &'a mut Walk<S>,
+    bytes: &'a [u8],
+}
+
+impl<S: Sink> crc::Walk for Feed<'_, S> {
+    type Out = ();
+
+    #[inline(always)]
+    fn walk<C: Crc32c>(self, crc: C) {
+        self.walk.feed_by(crc, self.bytes);
+    }
+}
+
 impl<S: Sink> Walk<S> {
     /// Begins a walk of the segment that `setup` describes.
     pub fn new(setup: Setup, sink: S) -> Self {
@@ -125,9 +140,14 @@ impl<S: Sink> Walk<S> {
         }
     }
 
+    /// Takes the next bytes, by code compiled for this processor.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        crc::with_best(Feed { walk: self, bytes });
+    }
+
     /// Takes the next bytes.
     #[inline(always)]
-    pub fn feed<C: Crc32c>(&mut self, crc: C, mut bytes: &[u8]) {
+    pub fn feed_by<C: Crc32c>(&mut self, crc: C, mut bytes: &[u8]) {
         let page_bytes = self.setup.format.page_bytes;
         self.out.bytes += bytes.len() as u64;
         if !self.carry.is_empty() {
