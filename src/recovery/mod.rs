@@ -1,8 +1,9 @@
 //! What a server does with a backup, a target and an archive, and the settings that tell it to.
 
 pub mod conf;
+pub mod held;
 pub mod judge;
-pub mod library;
+mod library;
 pub mod model;
 pub mod resolve;
 pub mod route;

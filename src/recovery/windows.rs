@@ -1,14 +1,15 @@
 //! What each backup can be recovered to, on each timeline that it can reach.
 
+use super::held;
 use super::library::Library;
 use super::model::{Request, predict};
 use super::target::Target;
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
 use crate::clock::Clock;
-use crate::scan::SegmentFacts;
 use crate::scan::event::{Event, What};
-use crate::timeline::{History, TimelineTarget};
+use crate::timeline::TimelineTarget;
+use crate::wal::payload::xlog::CheckPoint;
 use crate::wal::{Lsn, Major, PgTime, TimelineId};
 use std::collections::BTreeSet;
 
@@ -81,8 +82,8 @@ fn window(
         return Ok(None);
     }
     let times = |event: &&Event| event.end <= end && matches!(event.what, What::End(_));
-    let held = held_by(library, history, prediction.redo);
-    let mut earliest = prediction.checkpoint.map(|checkpoint| checkpoint.time).max(held);
+    let begun = |checkpoint: CheckPoint| held::begins(library, history, checkpoint.time, prediction.redo);
+    let mut earliest = prediction.checkpoint.map(begun).max(held::latest(library, history, prediction.redo));
     let (mut latest, mut largest) = (None, None);
     for event in route.events().filter(times) {
         let Some(time) = event.time else { continue };
@@ -103,20 +104,4 @@ fn window(
         latest,
         latest_target,
     }))
-}
-
-/// The latest time of a transaction that ended before `redo` on the path: the backup holds it.
-fn held_by(library: &Library<'_>, history: &History, redo: Lsn) -> Option<PgTime> {
-    let before =
-        library.all().filter(|(timeline, _, facts)| history.contains(*timeline) && facts.start < redo);
-    let latest = |facts: &SegmentFacts| {
-        if facts.end() <= redo && facts.walked.runs.iter().all(|run| run.owner == history.owner(run.first)) {
-            let times = facts.transactions.iter().filter_map(|run| run.times);
-            return times.map(|times| times.max).max();
-        }
-        let ended = |event: &&Event| matches!(event.what, What::End(_)) && event.lsn < redo;
-        let own = |event: &&Event| event.owner == history.owner(event.lsn);
-        facts.events.iter().filter(ended).filter(own).filter_map(|event| event.time).max()
-    };
-    before.filter_map(|(_, _, facts)| latest(facts)).max()
 }

@@ -35,11 +35,11 @@ impl WindowAnswer {
         let mut line = format!(
             "{} on timeline {}: {} to {}",
             self.backup,
-            path.join(" > "),
+            path.join("→"),
             self.consistent_lsn,
             self.end_lsn
         );
-        if let (Some(earliest), Some(latest)) = (&self.earliest_time, &self.latest_time) {
+        if let (Some(earliest), Some(latest)) = (&self.earliest_time, &self.latest_target_time) {
             let _ = write!(line, ", {earliest} to {latest}");
         }
         line

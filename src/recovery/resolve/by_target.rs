@@ -3,9 +3,9 @@
 use super::path::path_events;
 use super::{Assessment, Problem, ProblemCode};
 use crate::backup::{BackupEnd, BaseBackup};
+use crate::recovery::held;
 use crate::recovery::library::Library;
 use crate::recovery::model::{Prediction, Request};
-use crate::recovery::route::Route;
 use crate::recovery::target::Target;
 use crate::scan::event::{Event, What};
 use crate::wal::{Lsn, PgTime, Xid};
@@ -52,23 +52,16 @@ fn too_late(
         return Some(message(format!("it holds transaction {xid} of {}", request.clock.iso(at))));
     }
     let checkpoint = prediction.checkpoint?;
-    if checkpoint.time <= time || covers(library, events, time, prediction.redo) {
+    let history = prediction.history.as_ref()?;
+    if held::begins(library, history, checkpoint.time, prediction.redo) <= time
+        || held::is_shown(library, history, time, prediction.redo)
+    {
         return None;
     }
     Some(message(format!(
-        "its checkpoint is of {}, and nothing proves that no transaction ended in between",
+        "its checkpoint is of {}, to the second, and nothing proves that no transaction ended in between",
         request.clock.iso(checkpoint.time)
     )))
-}
-
-/// Whether the archive proves that nothing ended between `time` and `redo`: unbroken WAL from a moment at or before it.
-fn covers(library: &Library<'_>, events: &[&Event], time: PgTime, redo: Lsn) -> bool {
-    let before =
-        events.iter().rev().find(|event| event.lsn < redo && event.time.is_some_and(|at| at <= time));
-    let Some(before) = before else { return false };
-    let history = library.history(before.owner);
-    let route = Route::from(library, &history, before.lsn);
-    route.last_record().is_some_and(|(_, end)| end >= redo) && history.owner(redo) == before.owner
 }
 
 /// An xid target never matches a subtransaction: says whose it is.

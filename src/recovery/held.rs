@@ -1,0 +1,57 @@
+//! What a backup holds already when its replay begins: no target in front of that gives the state that was asked for.
+
+use super::library::Library;
+use super::route::Route;
+use crate::scan::SegmentFacts;
+use crate::scan::event::{Event, What};
+use crate::timeline::History;
+use crate::wal::{Lsn, PgTime};
+
+/// A checkpoint tells its time in whole seconds, cut off.
+///
+/// PostgreSQL: `CreateCheckPoint` in `src/backend/access/transam/xlog.c`, 9.5 to 19.
+const SECOND: i64 = 1_000_000;
+
+/// From when on the backup whose checkpoint is of `checkpoint` and whose replay begins at `redo` has nothing that ended
+/// later, as far as its checkpoint tells: its very second may have had commits in front of it, unless the WAL shows
+/// that it had none.
+pub(super) fn begins(library: &Library<'_>, history: &History, checkpoint: PgTime, redo: Lsn) -> PgTime {
+    if is_shown(library, history, checkpoint, redo) { checkpoint } else { PgTime(checkpoint.0 + SECOND) }
+}
+
+/// Whether the archive shows everything that ended between `time` and `redo`: unbroken WAL from a moment at or before
+/// the time.
+pub(super) fn is_shown(library: &Library<'_>, history: &History, time: PgTime, redo: Lsn) -> bool {
+    let is_before = |event: &&Event| {
+        let own = event.owner == history.owner(event.lsn);
+        own && event.lsn < redo && event.time.is_some_and(|at| at <= time)
+    };
+    let mut files: Vec<&SegmentFacts> = library
+        .all()
+        .filter(|(timeline, _, facts)| history.contains(*timeline) && facts.start < redo)
+        .map(|(_, _, facts)| facts)
+        .collect();
+    files.sort_by_key(|facts| facts.start);
+    let Some(before) = files.iter().rev().find_map(|facts| facts.events.iter().rfind(is_before)) else {
+        return false;
+    };
+    let history = library.history(before.owner);
+    let route = Route::from(library, &history, before.lsn);
+    route.last_record().is_some_and(|(_, end)| end >= redo) && history.owner(redo) == before.owner
+}
+
+/// The latest time of a transaction that ended before `redo` on the path: the backup holds it.
+pub(super) fn latest(library: &Library<'_>, history: &History, redo: Lsn) -> Option<PgTime> {
+    let before =
+        library.all().filter(|(timeline, _, facts)| history.contains(*timeline) && facts.start < redo);
+    let latest = |facts: &SegmentFacts| {
+        if facts.end() <= redo && facts.walked.runs.iter().all(|run| run.owner == history.owner(run.first)) {
+            let times = facts.transactions.iter().filter_map(|run| run.times);
+            return times.map(|times| times.max).max();
+        }
+        let ended = |event: &&Event| matches!(event.what, What::End(_)) && event.lsn < redo;
+        let own = |event: &&Event| event.owner == history.owner(event.lsn);
+        facts.events.iter().filter(ended).filter(own).filter_map(|event| event.time).max()
+    };
+    before.filter_map(|(_, _, facts)| latest(facts)).max()
+}
