@@ -14,6 +14,8 @@ const RELATION: i32 = 2;
 pub struct Tables {
     /// Names of those that are known, with their schemas where these are known.
     pub named: BTreeSet<String>,
+    /// Names of indexes, sequences and the like, where no table is concerned: of an index that was built again, say.
+    pub others: BTreeSet<String>,
     /// Files that nothing gives a name to.
     pub unnamed: BTreeSet<RelationFile>,
 }
@@ -46,16 +48,17 @@ fn dropped_objects(happening: &Happening) -> impl Iterator<Item = (u32, u32)> {
         .filter_map(|item| Some((item.database, u32::try_from(item.object).ok()?)))
 }
 
-/// The tables of an event. Indexes, sequences and TOAST go with them and are not listed.
+/// The tables of an event. Indexes, sequences and TOAST go with them and are only listed where there is none.
 pub fn tables(happening: &Happening, names: &Names) -> Tables {
     let (timeline, lsn) = (happening.event.owner, happening.event.lsn);
     let mut tables = Tables::default();
     for file in files(happening) {
         match names.file(timeline, file, lsn) {
-            Some(class) if class.kind.is_table() => {
-                tables.named.insert(names.qualified(timeline, file.database, class, lsn));
+            Some(class) => {
+                let name = names.qualified(timeline, file.database, class, lsn);
+                let list = if class.kind.is_table() { &mut tables.named } else { &mut tables.others };
+                list.insert(name);
             }
-            Some(_) => {}
             None => {
                 tables.unnamed.insert(file);
             }
@@ -64,6 +67,9 @@ pub fn tables(happening: &Happening, names: &Names) -> Tables {
     for (database, oid) in dropped_objects(happening) {
         let class = names.object(timeline, database, oid, lsn).filter(|class| class.kind.is_table());
         tables.named.extend(class.map(|class| names.qualified(timeline, database, class, lsn)));
+    }
+    if !tables.named.is_empty() {
+        tables.others.clear();
     }
     tables
 }

@@ -30,8 +30,10 @@ pub struct EventAnswer {
     segment: String,
     name: Option<String>,
     database: Option<u32>,
+    tablespace: Option<u32>,
     subxids: Vec<Xid>,
     tables: Vec<String>,
+    other_relations: Vec<String>,
     unnamed_files: Vec<String>,
     dropped_files: Vec<String>,
     rows: Option<Rows>,
@@ -89,15 +91,30 @@ fn event_answer(found: &Found<'_>, names: &Names, major: Major, clock: &Clock) -
         xid64: happening.xid64.map(|xid| xid.0),
         time: event.time.map(|time| clock.iso(time)),
         segment: happening.segment.to_string(),
-        name: query::name_of(happening).map(ToOwned::to_owned),
+        name: query::name_of(happening).or_else(|| database_name(happening, names)).map(ToOwned::to_owned),
         database: query::database_of(happening),
+        tablespace: match event.what {
+            What::Tablespace { tablespace, .. } => Some(tablespace),
+            _ => None,
+        },
         subxids: subtransactions(happening),
         tables: tables.named.into_iter().collect(),
+        other_relations: tables.others.into_iter().collect(),
         unnamed_files: tables.unnamed.iter().map(|file| file.path()).collect(),
         dropped_files: tables::dropped_files(happening).iter().map(|file| file.path()).collect(),
         rows: happening.deeds.as_ref().map(|deeds| deeds.rows),
         stop_before: stop_before(happening, major),
         losses: happening.losses.iter().map(|loss| loss.name()).collect(),
+    }
+}
+
+/// What the database was called that an event is about.
+fn database_name<'a>(happening: &Happening, names: &'a Names) -> Option<&'a str> {
+    match happening.event.what {
+        What::Database { database, .. } => {
+            names.database(happening.event.owner, database, happening.event.lsn)
+        }
+        _ => None,
     }
 }
 
@@ -174,10 +191,13 @@ fn row(event: &EventAnswer) -> Vec<String> {
 
 fn details(event: &EventAnswer) -> String {
     let mut parts = Vec::new();
-    if let Some(name) = &event.name {
-        parts.push(format!("\"{}\"", printable(name)));
+    let database = event.database.filter(|_| event.kind.ends_with("-database"));
+    match (&event.name, database.or(event.tablespace)) {
+        (Some(name), _) => parts.push(format!("\"{}\"", printable(name))),
+        (None, Some(oid)) => parts.push(format!("OID {oid}")),
+        (None, None) => {}
     }
-    parts.extend(list(&event.tables));
+    parts.extend(list(&event.tables).or_else(|| list(&event.other_relations)));
     if let Some(rows) = event.rows.filter(|rows| rows.total() > 0) {
         let counts = [(rows.inserted, "inserted"), (rows.updated, "updated"), (rows.deleted, "deleted")];
         let shown: Vec<String> = counts
