@@ -3,7 +3,8 @@
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// "walp": what tells our SQLite files from others.
 const APPLICATION_ID: i32 = 0x7761_6C70;
@@ -11,6 +12,8 @@ const APPLICATION_ID: i32 = 0x7761_6C70;
 const VERSION: i32 = 3;
 /// How long one run waits for another to write.
 const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
+/// Where SQLite does not wait itself.
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 const SCHEMA: &str = "
     CREATE TABLE document (name TEXT PRIMARY KEY, body BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
@@ -230,8 +233,8 @@ impl Catalog {
 
     fn create(&mut self) -> Result<(), CatalogError> {
         // Readers are not stopped by a writer, and a run that is killed leaves the last whole batch.
-        let set = self.connection.pragma_update(None, "journal_mode", "WAL");
-        set.and_then(|()| self.connection.pragma_update(None, "synchronous", "NORMAL"))
+        self.keep_a_log()
+            .and_then(|()| self.connection.pragma_update(None, "synchronous", "NORMAL"))
             .map_err(|error| self.failed(&error))?;
         let path = self.path.clone();
         let begun = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
@@ -249,6 +252,18 @@ impl Catalog {
         made.map_err(|error| describe(&path, &error))
     }
 
+    /// Turns SQLite's write-ahead log on. While another run does the same SQLite gives up at once, whatever the time that
+    /// it may wait for locks otherwise.
+    fn keep_a_log(&self) -> rusqlite::Result<()> {
+        let until = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            match self.connection.pragma_update(None, "journal_mode", "WAL") {
+                Err(error) if is_busy(&error) && Instant::now() < until => thread::sleep(BETWEEN_TRIES),
+                other => return other,
+            }
+        }
+    }
+
     fn is_sound(&self) -> bool {
         let answer =
             self.connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
@@ -261,6 +276,10 @@ impl Catalog {
         transaction.execute_batch(clear)?;
         transaction.commit()
     }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 /// What SQLite's error means for the catalog at `path`.

@@ -86,32 +86,10 @@ impl Across {
 impl Range {
     /// The range of one segment. `None` if the file holds no WAL.
     pub fn of(facts: SegmentFacts, owners: Owners) -> Option<Self> {
-        let identity = facts.identity?;
-        let end = facts.end();
-        let walked = facts.walked;
-        let ends_unbroken = walked.ends_unbroken && !has_wrong_size(facts.fault.as_ref());
+        let edge = Self::edge_of(&facts, owners)?;
         let place = |wound| PlacedWound { segment: facts.name, wound };
-        let runs = walked.runs.iter().zip(facts.transactions);
-        Some(Self {
-            middles: Vec::new(),
-            format: identity.format,
-            first: facts.name,
-            last: facts.name,
-            start: facts.start,
-            end,
-            head: walked.head,
-            starts_with_overwrite: walked.starts_with_overwrite,
-            runs: runs.map(|(run, transactions)| CountedRun { run: *run, transactions }).collect(),
-            tail: walked.tail,
-            ending: walked.ending,
-            ends_unbroken,
-            wounds: walked.wounds.into_iter().map(place).collect(),
-            overwrites: walked.overwrites,
-            events: facts.events,
-            across: None,
-            owners,
-            leads: false,
-        })
+        let wounds = facts.walked.wounds.into_iter().map(place).collect();
+        Some(Self { wounds, events: facts.events, across: None, ..edge })
     }
 
     /// The range of one segment with all that a neighbour needs, and neither wounds nor events. Joined, it tells
@@ -119,7 +97,10 @@ impl Range {
     pub fn edge_of(facts: &SegmentFacts, owners: Owners) -> Option<Self> {
         let identity = facts.identity?;
         let walked = &facts.walked;
-        let runs = walked.runs.iter().zip(&facts.transactions);
+        let counted = |(run, transactions): (&Run, &Transactions)| CountedRun {
+            run: *run,
+            transactions: *transactions,
+        };
         Some(Self {
             middles: Vec::new(),
             format: identity.format,
@@ -129,9 +110,7 @@ impl Range {
             end: facts.end(),
             head: walked.head.clone(),
             starts_with_overwrite: walked.starts_with_overwrite,
-            runs: runs
-                .map(|(run, transactions)| CountedRun { run: *run, transactions: *transactions })
-                .collect(),
+            runs: walked.runs.iter().zip(&facts.transactions).map(counted).collect(),
             tail: walked.tail.clone(),
             ending: walked.ending,
             ends_unbroken: walked.ends_unbroken && !has_wrong_size(facts.fault.as_ref()),
