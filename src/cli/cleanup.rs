@@ -5,7 +5,7 @@ use super::common::{self, CommandError, CommonArgs, Format};
 use super::reading::{all_backups, read_library};
 use crate::archive::Archive;
 use crate::audit;
-use crate::backup::{self, BaseBackup};
+use crate::backup::{self, BaseBackup, Discovered};
 use crate::clock::{self, Clock};
 use crate::finding::Finding;
 use crate::report::cleanup::{Outcome, answer, render};
@@ -15,6 +15,7 @@ use crate::retention::execute::{Done, ExecuteError, Lock, execute, kept_by_store
 use crate::retention::{Policy, Proposal, baseline, propose, prove};
 use crate::wal::{PgTime, WalFileName};
 use clap::Args;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What `cleanup` takes.
@@ -28,8 +29,8 @@ pub(super) struct CleanupArgs {
     /// removed). Without it every known backup keeps it, or with --keep-backups alone those N
     #[arg(long, value_name = "D")]
     backup_days: Option<u32>,
-    /// Remove WAL and histories of timelines that no kept backup can reach, and parents' WAL behind the last fork; the
-    /// newest timeline always stays
+    /// Remove WAL of timelines that no kept backup can reach, and parents' WAL behind the last fork; the newest timeline
+    /// always stays, and so do all timeline histories
     #[arg(long)]
     prune_timelines: bool,
     /// Remove backup history files (.backup) of backups that are not kept
@@ -53,8 +54,9 @@ pub(super) struct CleanupArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 struct RetentionArgs {
-    /// Keep all WAL from the start of the Nth last backup on. Backups that are kept for ever, or cannot be recovered
-    /// from, do not count
+    /// Keep all WAL from the start of the Nth last backup on, and whatever leads to the end of the newest timeline.
+    /// Backups that are kept for ever, or cannot be recovered from, do not count; nor do those known by a .backup file
+    /// only, where a tool's catalog or --backup tells of others
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep_backups: Option<u32>,
     /// Keep every target of the last D days reachable: all WAL from the last backup before that time on
@@ -98,6 +100,7 @@ fn policy(args: &CleanupArgs, clock: &Clock) -> Result<Policy, CommandError> {
         backups_since: args.backup_days.map(days_ago),
         prune_timelines: args.prune_timelines,
         clean_history: args.clean_history,
+        named: BTreeSet::new(),
     })
 }
 
@@ -110,13 +113,17 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
         return Err(CommandError::Usage(message.to_owned()));
     }
     let clock = common.clock()?;
-    let policy = policy(args, &clock)?;
+    let mut policy = policy(args, &clock)?;
     let archive = common.open()?;
     // From before the archive is read until the last file is gone.
     let lock = args.execute.then(|| Lock::take(&archive)).transpose()?;
     let options = CommonArgs::options(&clock);
     let mut listing = audit::plan(&archive, &options)?;
-    let backups = all_backups(common, &backup::discover(&archive, &listing.inventory))?;
+    let found = backup::discover(&archive, &listing.inventory);
+    // Those that were named by --backup, by themselves: they are kept whatever happens.
+    let named = all_backups(common, &Discovered { backups: Vec::new(), problems: found.problems })?;
+    let backups = backup::merge(named.iter().cloned().chain(found.backups).collect());
+    policy.named = places_of(&named, &backups);
     listing.backups.clone_from(&backups);
     // What is removed for good is judged by what stands there now, not by what was read once.
     let library = read_library(common, &archive, &listing, &options, None)?;
@@ -146,6 +153,14 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
         return Err(failure.into());
     }
     Ok(if proposal.refused.is_some() { Status::Bad } else { Status::Good })
+}
+
+/// Where each of `named` is among `backups`, which tell of more.
+fn places_of(named: &[BaseBackup], backups: &[BaseBackup]) -> BTreeSet<usize> {
+    let is_named = |backup: &BaseBackup| {
+        named.iter().flat_map(|named| &named.sources).any(|source| backup.sources.contains(source))
+    };
+    (0..backups.len()).filter(|index| backups.get(*index).is_some_and(is_named)).collect()
 }
 
 /// Gaps that this run is about to make are known to later audits. Before it makes them: it may be killed.

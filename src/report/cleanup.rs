@@ -53,6 +53,9 @@ pub struct CleanupAnswer<'a> {
     trash: Option<String>,
     /// Gaps that the plan leaves behind backups that keep their own WAL only, as `verify` would name them.
     accepted_gaps: Vec<String>,
+    /// Backups whose earliest time moves, each in a line.
+    #[serde(skip)]
+    moved_starts: Vec<String>,
     findings: &'a [Finding],
 }
 
@@ -110,8 +113,26 @@ pub fn answer<'a>(outcome: &Outcome<'a>, backups: &[BaseBackup], clock: &Clock) 
         error: failure.map(ToString::to_string),
         trash: outcome.trash.map(|trash| trash.display().to_string()),
         accepted_gaps: outcome.gaps.iter().filter_map(|gap| gap.expected.clone()).collect(),
+        moved_starts: moved_starts(outcome, backups, clock),
         findings: outcome.findings,
     }
+}
+
+/// Older WAL may tell more exactly than the backup from when on it can be recovered to.
+fn moved_starts(outcome: &Outcome<'_>, backups: &[BaseBackup], clock: &Clock) -> Vec<String> {
+    let mut moved: BTreeMap<usize, String> = BTreeMap::new();
+    for old in outcome.before {
+        let is_same = |new: &&Window| (new.backup, new.timeline) == (old.backup, old.timeline);
+        let new = outcome.after.iter().find(is_same).and_then(|new| new.earliest);
+        let (Some(from), Some(to), Some(backup)) = (old.earliest, new, backups.get(old.backup)) else {
+            continue;
+        };
+        if from != to {
+            let line = format!("{}: earliest time {}, was {}", backup.label, clock.iso(to), clock.iso(from));
+            moved.entry(old.backup).or_insert(line);
+        }
+    }
+    moved.into_values().collect()
 }
 
 /// The plan for people.
@@ -191,6 +212,9 @@ fn coverage(text: &mut String, answer: &CleanupAnswer<'_>, palette: Palette) {
         answer.windows_before.iter().filter(|old| !answer.windows_after.iter().any(|new| new.is_of(old)));
     for window in lost {
         let _ = writeln!(text, "  no more: {}", palette.faint(&printable(&window.line())));
+    }
+    for moved in &answer.moved_starts {
+        let _ = writeln!(text, "  {} (the WAL that told it more exactly goes)", printable(moved));
     }
     for gap in &answer.accepted_gaps {
         let _ = writeln!(

@@ -1,6 +1,6 @@
 //! Which backups are kept, and from where on all WAL stays.
 
-use crate::backup::BaseBackup;
+use crate::backup::{BaseBackup, SourceKind};
 use crate::clock::Clock;
 use crate::recovery::Library;
 use crate::recovery::windows::Window;
@@ -22,6 +22,8 @@ pub struct Policy {
     pub prune_timelines: bool,
     /// Remove backup history files that no kept backup needs.
     pub clean_history: bool,
+    /// Backups that a person named, by index: they are kept whatever else is asked for.
+    pub named: BTreeSet<usize>,
 }
 
 /// A backup that is kept, with the segments that it cannot do without.
@@ -54,26 +56,28 @@ pub fn choose(
     policy: &Policy,
     clock: &Clock,
 ) -> Result<Chosen, String> {
-    let choice = Choice { library, backups, windows, policy, clock };
-    let own = choice.own();
+    let own = own(library, backups);
+    let counted = counted(&own, backups, policy);
+    let choice = Choice { library, backups, windows, policy, clock, counted };
     if own.is_empty() && (policy.keep_backups.is_some() || policy.since.is_some()) {
         return Err("no base backup of this cluster is known: without one only --oldest-kept can say what \
                     to keep"
             .to_owned());
     }
-    let ranked = choice.ranked(&own);
-    if let Some(newest) = ranked.last().filter(|newest| !choice.has_window(**newest)) {
+    let ranked = choice.ranked();
+    let newest: BTreeSet<usize> = ranked.iter().filter_map(|order| order.last().copied()).collect();
+    if let Some(broken) = newest.iter().find(|newest| !choice.has_window(**newest)) {
         return Err(format!(
             "the newest backup {} cannot be recovered from: its WAL is damaged or missing",
-            choice.label(*newest)
+            choice.label(*broken)
         ));
     }
     let mut bounds = Vec::new();
-    let mut kept = BTreeSet::new();
-    // Whatever is asked for: without it nothing newer can be recovered to.
-    kept.extend(ranked.last());
+    // Whatever is asked for: without the newest nothing newer can be recovered to.
+    let mut kept: BTreeSet<usize> = newest;
+    kept.extend(own.iter().filter(|index| policy.named.contains(index)));
     choice.by_count(&ranked, &mut bounds, &mut kept)?;
-    choice.by_time(&mut bounds, &mut kept)?;
+    choice.by_time(&own, &mut bounds, &mut kept)?;
     choice.by_file(&mut bounds)?;
     choice.by_keepers(&own, &mut bounds);
     let (boundary, why) = bounds
@@ -83,17 +87,36 @@ pub fn choose(
     kept.extend(own.iter().copied().filter(|index| choice.is_kept(*index)));
     let mut guarded: Vec<Guarded> = kept.into_iter().filter_map(|index| choice.guard(index)).collect();
     guarded.sort_by_key(|guarded| (guarded.first, guarded.backup));
-    let begins =
-        |guarded: &Guarded| choice.start(guarded.backup) >= boundary && choice.has_window(guarded.backup);
-    if choice.has_window_at_all() && !guarded.iter().any(begins) {
-        return Err(format!(
-            "{why}, but no backup that is kept begins there or behind it: the WAL that is kept could be reached from none"
-        ));
-    }
+    choice.still_leads(&guarded, boundary, &why)?;
     Ok(Chosen { guarded, boundary, why })
 }
 
 type Bounds = Vec<(SegmentNumber, String)>;
+
+/// Backups of the archive's cluster.
+fn own(library: &Library<'_>, backups: &[BaseBackup]) -> Vec<usize> {
+    let foreign = |backup: &BaseBackup| backup.system_identifier.is_some_and(|id| id != library.system_id);
+    (0..backups.len()).filter(|i| backups.get(*i).is_some_and(|b| !foreign(b))).collect()
+}
+
+/// Those of `own` by which the policy goes: what a tool's catalog or a person tells of, or a backup that lies there.
+/// `pg_basebackup` leaves a history file for every replica that was ever made, for a backup that failed and for one
+/// that was deleted: such files count only where nobody tells of anything else.
+fn counted(own: &[usize], backups: &[BaseBackup], policy: &Policy) -> BTreeSet<usize> {
+    let is_told = |index: &usize| {
+        let sources = backups.get(*index).map_or(&[][..], |backup| &backup.sources);
+        policy.named.contains(index) || sources.iter().any(|source| source.kind != SourceKind::HistoryFile)
+    };
+    let told: BTreeSet<usize> = own.iter().copied().filter(is_told).collect();
+    if told.is_empty() { own.iter().copied().collect() } else { told }
+}
+
+/// Where the newest timeline ends as far as some backups lead, and which of them do.
+struct Tip {
+    timeline: TimelineId,
+    end: Lsn,
+    backups: BTreeSet<usize>,
+}
 
 struct Choice<'a> {
     library: &'a Library<'a>,
@@ -101,28 +124,71 @@ struct Choice<'a> {
     windows: &'a [Window],
     policy: &'a Policy,
     clock: &'a Clock,
+    counted: BTreeSet<usize>,
 }
 
 impl Choice<'_> {
-    /// Backups of the archive's cluster.
-    fn own(&self) -> Vec<usize> {
-        let foreign =
-            |backup: &BaseBackup| backup.system_identifier.is_some_and(|id| id != self.library.system_id);
-        (0..self.backups.len()).filter(|i| self.backups.get(*i).is_some_and(|b| !foreign(b))).collect()
-    }
-
-    /// Those from which a server can start and that nobody keeps for ever, oldest first: by the times at which
-    /// they began where all have one, else by timeline and start.
-    fn ranked(&self, own: &[usize]) -> Vec<usize> {
+    /// Those that count, from which a server can start and that nobody keeps for ever, oldest first, in two orders: by the
+    /// times at which they began, where all have one, and by timeline and start. The clock of a host that makes backups
+    /// may be behind, and a timeline that was left may still have backups made: where the two differ, nobody knows
+    /// which is the newer one.
+    fn ranked(&self) -> [Vec<usize>; 2] {
         let usable = |backup: &BaseBackup| backup.why_unusable().is_none() && !backup.permanent;
-        let mut ranked: Vec<(usize, &BaseBackup)> = own
+        let mut ranked: Vec<(usize, &BaseBackup)> = self
+            .counted
             .iter()
             .filter_map(|index| Some((*index, self.backups.get(*index)?)))
             .filter(|(_, backup)| usable(backup))
             .collect();
-        let timed = ranked.iter().all(|(_, backup)| backup.started.is_some());
-        ranked.sort_by_key(|(_, b)| (b.started.filter(|_| timed), b.timeline, b.start_lsn));
-        ranked.into_iter().map(|(index, _)| index).collect()
+        let indexes =
+            |ranked: &[(usize, &BaseBackup)]| ranked.iter().map(|(index, _)| *index).collect::<Vec<_>>();
+        ranked.sort_by_key(|(_, b)| (b.timeline, b.start_lsn));
+        let by_place = indexes(&ranked);
+        if ranked.iter().all(|(_, backup)| backup.started.is_some()) {
+            ranked.sort_by_key(|(_, b)| b.started);
+        }
+        [indexes(&ranked), by_place]
+    }
+
+    /// The ends of the newest timeline that a backup leads to: the server writes there, or would go on there. What only
+    /// backups that do not count lead to is another.
+    fn tips(&self) -> Vec<Tip> {
+        let tip = |counts: &dyn Fn(usize) -> bool| {
+            let windows = || self.windows.iter().filter(|window| counts(window.backup));
+            let (timeline, end) = windows().map(|window| (window.timeline, window.end)).max()?;
+            let leads = windows().filter(|window| (window.timeline, window.end) == (timeline, end));
+            Some(Tip { timeline, end, backups: leads.map(|window| window.backup).collect() })
+        };
+        tip(&|index| self.counted.contains(&index)).into_iter().chain(tip(&|_| true)).collect()
+    }
+
+    /// What is kept must lead to the newest timeline's end, if anything does.
+    fn still_leads(&self, guarded: &[Guarded], boundary: SegmentNumber, why: &str) -> Result<(), String> {
+        let begins = |guarded: &&Guarded| self.start(guarded.backup) >= boundary;
+        let stays: BTreeSet<usize> = guarded.iter().filter(begins).map(|guarded| guarded.backup).collect();
+        if self.has_window_at_all() && !stays.iter().any(|index| self.has_window(*index)) {
+            return Err(format!(
+                "{why}, but no backup that is kept begins there or behind it: the WAL that is kept could be reached \
+                 from none"
+            ));
+        }
+        let tips = self.tips();
+        let Some(lost) = tips.iter().find(|tip| tip.backups.is_disjoint(&stays)) else { return Ok(()) };
+        let leads = self.best(&lost.backups).map_or_else(String::new, |index| self.label(index));
+        Err(format!(
+            "{why}, but no backup that is kept and begins there or behind it leads to {} on timeline {}, where the \
+             newest timeline ends; backup {leads}, does",
+            lost.end, lost.timeline
+        ))
+    }
+
+    /// The latest of some backups; a permanent one only where there is no other.
+    fn best(&self, of: &BTreeSet<usize>) -> Option<usize> {
+        of.iter().copied().max_by_key(|index| (!self.is_permanent(*index), self.start(*index)))
+    }
+
+    fn is_permanent(&self, index: usize) -> bool {
+        self.backups.get(index).is_some_and(|backup| backup.permanent)
     }
 
     fn has_window(&self, index: usize) -> bool {
@@ -144,29 +210,49 @@ impl Choice<'_> {
 
     fn by_count(
         &self,
-        ranked: &[usize],
+        ranked: &[Vec<usize>; 2],
         bounds: &mut Bounds,
         kept: &mut BTreeSet<usize>,
     ) -> Result<(), String> {
         let Some(count) = self.policy.keep_backups else { return Ok(()) };
         // One that cannot be recovered from does not count: it would push out one that can.
-        let good: Vec<usize> = ranked.iter().copied().filter(|index| self.has_window(*index)).collect();
-        let last = good.get(good.len().saturating_sub(count)..).unwrap_or_default();
+        let last = |order: &Vec<usize>| -> BTreeSet<usize> {
+            order.iter().rev().copied().filter(|index| self.has_window(*index)).take(count).collect()
+        };
+        let [by_time, by_place] = ranked.each_ref().map(last);
+        let last: BTreeSet<usize> = by_time.union(&by_place).copied().collect();
         let first = last
             .iter()
             .copied()
             .min_by_key(|index| self.start(*index))
             .ok_or_else(|| "no backup that can be recovered from counts for --keep-backups".to_owned())?;
-        let noun = match last.len() {
+        let noun = match by_time.len() {
             found if found < count => {
                 format!(
                     "{count} backups are to be kept, {found} can be recovered from, and the first of them is"
+                )
+            }
+            found if found < last.len() => {
+                format!(
+                    "of the last {found} by time, and the last {found} by timeline and start, the first is"
                 )
             }
             1 => "the last backup is".to_owned(),
             found => format!("of the last {found} backups, the first is"),
         };
         bounds.push((self.start(first), format!("{noun} {}", self.label(first))));
+        // A number of backups may all be of a timeline that was left: nothing would lead to the one in use.
+        for tip in self.tips().iter().filter(|tip| tip.backups.is_disjoint(&last)) {
+            let Some(leads) = self.best(&tip.backups) else { continue };
+            let why = format!(
+                "none of the last {count} leads to {} on timeline {}, where the newest timeline ends, but backup {} does",
+                tip.end,
+                tip.timeline,
+                self.label(leads)
+            );
+            bounds.push((self.start(leads), why));
+            kept.insert(leads);
+        }
         kept.extend(last);
         Ok(())
     }
@@ -174,40 +260,43 @@ impl Choice<'_> {
     /// Every stretch of WAL on which something happened since keeps the latest backup that can go to that time: on each
     /// timeline, what ends at the same place can be recovered to from the latest of the backups that lead there. The
     /// newest timeline's end is always such a stretch: it is where the server writes, or would go on.
-    fn by_time(&self, bounds: &mut Bounds, kept: &mut BTreeSet<usize>) -> Result<(), String> {
+    fn by_time(&self, own: &[usize], bounds: &mut Bounds, kept: &mut BTreeSet<usize>) -> Result<(), String> {
         let Some(since) = self.policy.since else { return Ok(()) };
         let mut stretches: BTreeMap<(TimelineId, Lsn), Vec<&Window>> = BTreeMap::new();
         for window in self.windows {
             stretches.entry((window.timeline, window.end)).or_default().push(window);
         }
-        let newest = stretches.keys().next_back().copied();
+        let newest: Vec<(TimelineId, Lsn)> = self.tips().iter().map(|tip| (tip.timeline, tip.end)).collect();
         let latest = |windows: &Vec<&Window>| windows.iter().filter_map(|window| window.latest).max();
-        stretches.retain(|stretch, windows| Some(*stretch) == newest || latest(windows) >= Some(since));
+        stretches.retain(|stretch, windows| newest.contains(stretch) || latest(windows) >= Some(since));
         let shown = self.clock.iso(since);
         let mut found = false;
         for windows in stretches.values() {
-            let Some(base) = self.base(windows, since) else { continue };
-            found = true;
-            kept.insert(base);
-            bounds.push((
-                self.start(base),
-                format!("the recovery window since {shown} begins with backup {}", self.label(base)),
-            ));
+            // One that does not count may hold the boundary back, and never lifts it.
+            let counts = |window: &&&Window| self.counted.contains(&window.backup);
+            let counted: Vec<&Window> = windows.iter().filter(counts).copied().collect();
+            for base in [self.base(&counted, since), self.base(windows, since)].into_iter().flatten() {
+                found = true;
+                kept.insert(base);
+                bounds.push((
+                    self.start(base),
+                    format!("the recovery window since {shown} begins with backup {}", self.label(base)),
+                ));
+            }
         }
         let later = |index: &usize| {
             self.backups.get(*index).is_some_and(|b| b.finished.or(b.started).is_none_or(|end| end >= since))
         };
-        kept.extend(self.own().into_iter().filter(later));
+        kept.extend(own.iter().copied().filter(later));
         if found { Ok(()) } else { Err("no backup can be recovered from".to_owned()) }
     }
 
     /// The latest backup that can go to `since`, else the earliest of all; a permanent one only where no other can.
     fn base(&self, windows: &[&Window], since: PgTime) -> Option<usize> {
-        let permanent = |index: usize| self.backups.get(index).is_some_and(|backup| backup.permanent);
         let reach = windows.iter().filter(|window| window.earliest.is_some_and(|from| from <= since));
         reach
             .map(|window| window.backup)
-            .max_by_key(|index| (!permanent(*index), self.start(*index)))
+            .max_by_key(|index| (!self.is_permanent(*index), self.start(*index)))
             .or_else(|| windows.iter().map(|window| window.backup).min_by_key(|index| self.start(*index)))
     }
 

@@ -22,7 +22,7 @@ pub struct Ruled {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cleanup {
     /// What goes, in the order of removal, so that an end at any point leaves no gap: dead branches from their newest
-    /// file back, then what is too old from the oldest file on, then histories.
+    /// file back, then what is too old from the oldest file on. Timeline histories never do.
     pub remove: Vec<Ruled>,
     /// What stays, by name.
     pub keep: Vec<Ruled>,
@@ -128,7 +128,7 @@ enum Turn {
     Dead(Reverse<SegmentName>, u8),
     /// From the oldest on.
     Old(SegmentName, u8),
-    /// When the WAL that needs them is gone.
+    /// Behind the WAL that needs them, should one ever go.
     History(Reverse<TimelineId>),
 }
 
@@ -168,7 +168,7 @@ impl Judge<'_> {
         match entry.name {
             WalFileName::Segment(name) => self.segment(name, cleanup),
             WalFileName::Partial(name) => self.segment(name, cleanup),
-            WalFileName::History(timeline) => self.history(timeline, cleanup),
+            WalFileName::History(timeline) => (false, Self::history(timeline, cleanup)),
             WalFileName::Backup(name, offset) => self.backup_history(name, offset, cleanup),
         }
     }
@@ -222,16 +222,18 @@ impl Judge<'_> {
         format!("needed by {kept} {}: start {}, {stop}", backup.label, backup.start_lsn)
     }
 
-    fn history(&self, timeline: TimelineId, cleanup: &Cleanup) -> (bool, String) {
-        let pruned = cleanup.dead.get(&timeline).is_some_and(Option::is_none);
-        if pruned && self.strangers.alone {
-            return (true, format!("no kept backup can reach timeline {timeline}"));
+    /// Why a history stays. It does even where its timeline is pruned: a server that looks for the newest timeline asks for
+    /// one history after the other and stops at the first that is missing (`findNewestTimeLine`), and the newest
+    /// timeline always stays.
+    fn history(timeline: TimelineId, cleanup: &Cleanup) -> String {
+        if cleanup.dead.get(&timeline).is_some_and(Option::is_none) {
+            return format!(
+                "no kept backup can reach timeline {timeline}, but recovery finds the newest timeline by asking for one \
+                 history after the other, and would stop at this one"
+            );
         }
-        (
-            false,
-            format!(
-                "history of timeline {timeline}: recovery needs it, and it keeps the number from being used again"
-            ),
+        format!(
+            "history of timeline {timeline}: recovery needs it, and it keeps the number from being used again"
         )
     }
 

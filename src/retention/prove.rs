@@ -9,6 +9,7 @@ use crate::backup::BaseBackup;
 use crate::finding::{Code, Finding, Severity};
 use crate::recovery::Library;
 use crate::recovery::windows::{Window, windows};
+use crate::timeline::probe_latest;
 use crate::wal::{SegmentName, TimelineId, WalFileName};
 use std::collections::BTreeSet;
 
@@ -91,6 +92,8 @@ impl Proof<'_> {
         self.of_place()
             .or_else(|| self.damage())
             .or_else(|| self.lost_window())
+            .or_else(|| self.lost_tip())
+            .or_else(|| self.lost_way())
             .or_else(|| self.torn())
             .or_else(|| self.less_careful())
     }
@@ -158,6 +161,37 @@ impl Proof<'_> {
                 !new.is_some_and(|new| self.still_serves(guarded, old, new))
             })?;
             Some(self.loss(guarded, lost.timeline))
+        })
+    }
+
+    /// The end of the newest timeline that could be recovered to. Which backup leads there does not matter.
+    fn lost_tip(&self) -> Option<String> {
+        let tip = |window: &Window| (window.timeline, window.end);
+        let newest = self.before.iter().map(tip).max()?;
+        let is_kept =
+            |window: &&Window| self.chosen.guarded.iter().any(|guarded| guarded.backup == window.backup);
+        let stays = self.after.iter().filter(is_kept).any(|window| tip(window) == newest);
+        let (timeline, end) = newest;
+        (!stays).then(|| format!("no kept backup would lead to {end} on timeline {timeline} any more"))
+    }
+
+    /// A timeline from which another one would be found as the newest, and as the one to which the next number goes
+    /// (`findNewestTimeLine`).
+    fn lost_way(&self) -> Option<String> {
+        let (after, _) = what_stays(self.library, self.cleanup);
+        let is_kept = |index: usize| self.chosen.guarded.iter().any(|guarded| guarded.backup == index);
+        let backups = self.backups.iter().enumerate().filter(|(index, _)| is_kept(*index));
+        let begun = backups.flat_map(|(_, backup)| [Some(backup.timeline), backup.stop_timeline]).flatten();
+        let reached =
+            self.before.iter().filter(|window| is_kept(window.backup)).map(|window| window.timeline);
+        begun.chain(reached).find_map(|from| {
+            let old = probe_latest(from, |id| self.library.has_history(id));
+            let new = probe_latest(from, |id| after.history_files.contains(&id));
+            (old != new).then(|| {
+                format!(
+                    "recovery from timeline {from} finds timeline {old} as the newest, and would find timeline {new}"
+                )
+            })
         })
     }
 

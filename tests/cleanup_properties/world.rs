@@ -32,6 +32,8 @@ pub struct Backup {
     pub started: i64,
     pub finished: i64,
     pub permanent: bool,
+    /// The tool's catalog tells of it, and not only the file that every backup leaves.
+    pub told: bool,
 }
 
 /// Files that are there, and how they are.
@@ -135,7 +137,17 @@ impl World {
         let stop = timeline.backup_end(start).end;
         timeline.switch();
         let permanent = self.wal_g && random.below(3) == 0;
-        self.backups.push(Backup { timeline: id, start, checkpoint, stop, started, finished, permanent });
+        let told = self.wal_g && (permanent || random.below(6) > 0);
+        self.backups.push(Backup {
+            timeline: id,
+            start,
+            checkpoint,
+            stop,
+            started,
+            finished,
+            permanent,
+            told,
+        });
     }
 
     fn fork(&mut self, random: &mut Random, id: u32, active: &mut Vec<u32>) {
@@ -203,7 +215,7 @@ impl World {
 
     fn describe(&mut self, random: &mut Random, backup: &Backup) {
         let segment = name(backup.timeline, backup.start / SEGMENT);
-        if self.wal_g {
+        if backup.told {
             let sentinel = format!(
                 r#"{{"LSN":{},"PgVersion":160000,"FinishLSN":{},"SystemIdentifier":{SYSTEM},"StartTime":"{}","FinishTime":"{}","IsPermanent":{}}}"#,
                 backup.start,
@@ -215,7 +227,7 @@ impl World {
             let path = format!("basebackups_005/base_{segment}_backup_stop_sentinel.json");
             self.files.insert(path, sentinel.into_bytes().into());
         }
-        if !self.wal_g || random.below(2) == 0 {
+        if !backup.told || random.below(2) == 0 {
             let text = format!(
                 "START WAL LOCATION: {} (file {segment})\nSTOP WAL LOCATION: {} (file {})\n\
                  CHECKPOINT LOCATION: {}\nBACKUP METHOD: streamed\nBACKUP FROM: primary\nSTART TIME: {}\n\
