@@ -244,8 +244,13 @@ impl Choice<'_> {
         // A number of backups may all be of a timeline that was left: nothing would lead to the one in use.
         for tip in self.tips().iter().filter(|tip| tip.backups.is_disjoint(&last)) {
             let Some(leads) = self.best(&tip.backups) else { continue };
+            let none = if last.len() == 1 {
+                "the last backup does not lead"
+            } else {
+                "none of the last backups leads"
+            };
             let why = format!(
-                "none of the last {count} leads to {} on timeline {}, where the newest timeline ends, but backup {} does",
+                "{none} to {} on timeline {}, where the newest timeline ends; backup {}, does",
                 tip.end,
                 tip.timeline,
                 self.label(leads)
