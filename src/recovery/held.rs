@@ -20,11 +20,13 @@ pub(super) fn begins(library: &Library<'_>, history: &History, checkpoint: PgTim
 }
 
 /// Whether the archive shows everything that ended between `time` and `redo`: unbroken WAL from a moment at or before
-/// the time.
+/// the time. A checkpoint proves none: its time is that of its start, its record is written when it is done, minutes
+/// of commits later (`CreateCheckPoint`).
 pub(super) fn is_shown(library: &Library<'_>, history: &History, time: PgTime, redo: Lsn) -> bool {
     let is_before = |event: &&Event| {
         let own = event.owner == history.owner(event.lsn);
-        own && event.lsn < redo && event.time.is_some_and(|at| at <= time)
+        let of_its_moment = matches!(event.what, What::End(_) | What::RestorePoint { .. });
+        own && of_its_moment && event.lsn < redo && event.time.is_some_and(|at| at <= time)
     };
     let mut files: Vec<&SegmentFacts> = library
         .all()
