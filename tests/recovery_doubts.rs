@@ -74,7 +74,7 @@ fn is_from(name: &str, other: &str) -> bool {
 #[test]
 fn a_checkpoint_does_not_prove_what_was_committed_before_its_record() {
     let time = ["--target-time", "2026-11-21 09:25:06.2+00"];
-    let whole = resolve("17", &[&time[..], &["--backup-label", "b2"]].concat());
+    let whole = resolve("17", &[&time[..], &["--backup-label", "b2", "--target-timeline", "1"]].concat());
     assert_eq!(problems(&whole), ["target-before-backup"]);
     let cut =
         Copy::with("17", |name| name.starts_with("00000001") && is_from(name, "00000001000000000000000B"));

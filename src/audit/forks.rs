@@ -92,8 +92,7 @@ fn contradiction(view: &ClusterView<'_>, timeline: TimelineId) -> Option<Lsn> {
     let history = view.history(timeline)?;
     let first = view.cluster.chains.get(&timeline)?.ranges.first()?;
     let announced = first.events.iter().find(|event| announces(event, timeline))?.lsn;
-    // An empty history is one without parents.
-    let switch = history.parent().map_or(Lsn::INVALID, |parent| parent.switch);
+    let switch = history.parent()?.switch;
     let fits = announced >= switch && announced.bytes_since(switch) <= BEFORE_ANNOUNCEMENT_BYTES;
     (!fits).then_some(announced)
 }

@@ -18,10 +18,12 @@ pub struct Plan {
     pub inventory: Inventory,
     /// Segments and partial segments to be read, in the order of names.
     pub entries: Vec<Entry>,
-    /// Histories, by timeline.
+    /// Histories, by timeline, of those that say where it came from.
     pub histories: BTreeMap<TimelineId, History>,
     /// Timelines that have a history file, readable or not.
     pub history_files: BTreeSet<TimelineId>,
+    /// What is wrong with a history file that no server goes by: the server's words, where it has it to read.
+    pub history_errors: BTreeMap<TimelineId, String>,
     /// The base backups, as far as whoever judges wants to tell what retention left out from what is lost.
     pub backups: Vec<BaseBackup>,
     /// What is wrong with them, and with the listing.
@@ -39,6 +41,7 @@ pub fn plan_of(archive: &Archive, inventory: Inventory, options: &Options) -> Re
         entries: Vec::new(),
         histories: BTreeMap::new(),
         history_files: BTreeSet::new(),
+        history_errors: BTreeMap::new(),
         backups: Vec::new(),
         findings: Vec::new(),
         inventory,
@@ -56,27 +59,35 @@ impl Plan {
         for entry in &self.inventory.entries {
             let WalFileName::History(timeline) = entry.name else { continue };
             self.history_files.insert(timeline);
-            let parsed = match archive.read_small(entry, HISTORY_BYTES_MAX) {
-                Ok(bytes) => History::parse(timeline, &bytes).map_err(|error| describe(&error)),
+            let (error, detail) = match archive.read_small(entry, HISTORY_BYTES_MAX) {
+                Ok(bytes) => match History::parse(timeline, &bytes) {
+                    Ok(history) if history.parent().is_none() && timeline != TimelineId(1) => {
+                        self.findings.push(without_parent(entry.name, timeline, bytes.is_empty()));
+                        continue;
+                    }
+                    Ok(history) => {
+                        self.histories.insert(timeline, history);
+                        continue;
+                    }
+                    Err(error) => (error.to_string(), describe(&error)),
+                },
                 Err(ReadError::Unobtainable(error)) => return Err(error.into()),
-                Err(other) => Err(other.to_string()),
+                Err(other) => (format!("{} cannot be read: {other}", entry.name), other.to_string()),
             };
-            match parsed {
-                Ok(history) => {
-                    self.histories.insert(timeline, history);
-                }
-                Err(detail) => self.findings.push(
-                    Finding::new(Code::TimelineHistoryInvalid, format!("{}: {detail}", entry.name))
-                        .in_segment(entry.name)
-                        .on(timeline),
-                ),
-            }
+            self.history_errors.insert(timeline, error);
+            self.findings.push(
+                Finding::new(Code::TimelineHistoryInvalid, format!("{}: {detail}", entry.name))
+                    .in_segment(entry.name)
+                    .on(timeline),
+            );
         }
         for (timeline, what) in self.inventory.strays.iter().filter_map(history_stand_in) {
             self.history_files.insert(timeline);
             let file = WalFileName::History(timeline);
+            let error = format!("{file} is {what}; it was not read");
+            self.history_errors.insert(timeline, error.clone());
             self.findings.push(
-                Finding::new(Code::TimelineHistoryInvalid, format!("{file} is {what}; it was not read"))
+                Finding::new(Code::TimelineHistoryInvalid, error)
                     .in_segment(file)
                     .on(timeline)
                     .expecting("a regular file", what),
@@ -135,6 +146,19 @@ fn history_stand_in(stray: &Stray) -> Option<(TimelineId, &'static str)> {
         (WalFileName::History(timeline), what) => Some((timeline, what)),
         _ => None,
     }
+}
+
+/// A server takes such a file for what it says: the timeline has no parent. Only a backup of the timeline itself is on
+/// the way to it then, and nobody can tell which of its first file's bytes are its parent's.
+fn without_parent(file: WalFileName, timeline: TimelineId, is_empty: bool) -> Finding {
+    let found = if is_empty { "an empty file" } else { "no line of that kind" };
+    let message = format!("{file} does not say which timeline {timeline} left: {found}");
+    let mut finding = Finding::new(Code::TimelineHistoryInvalid, message)
+        .in_segment(file)
+        .on(timeline)
+        .expecting("a line for the parent", found);
+    finding.impact = Some(format!("a server can recover to timeline {timeline} from backups of it only"));
+    finding
 }
 
 fn describe(error: &HistoryError) -> String {

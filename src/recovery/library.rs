@@ -139,7 +139,16 @@ impl<'a> Library<'a> {
         self.plan.history_files.contains(&timeline)
     }
 
-    /// The history as a server reads it: one without a file has no parents.
+    /// Why a server that goes to `timeline` dies of its history file. Of timeline 1 it reads none.
+    ///
+    /// PostgreSQL: `readTimeLineHistory` in `src/backend/access/transam/timeline.c`, 9.5 to 19.
+    pub fn history_error(&self, timeline: TimelineId) -> Option<&str> {
+        let is_read = timeline != TimelineId(1) && self.has_history(timeline);
+        self.plan.history_errors.get(&timeline).filter(|_| is_read).map(String::as_str)
+    }
+
+    /// The history as a server reads it: one without a file, or with an empty one, has no parents. What it makes of
+    /// one that it does not read is in [`history_error`](Self::history_error).
     pub fn history(&self, timeline: TimelineId) -> History {
         let known = self.plan.histories.get(&timeline).cloned();
         known.unwrap_or_else(|| History::without_parents(timeline))

@@ -40,6 +40,8 @@ pub struct Request<'a> {
 pub enum Refusal {
     /// The timeline asked for has no history file.
     TimelineNotFound,
+    /// The history file of the timeline says nothing that the server takes.
+    HistoryInvalid,
     /// The backup's checkpoint is not where it should be: no file, or it holds something else there.
     NoCheckpoint {
         /// There is a file for it.
@@ -133,6 +135,9 @@ pub fn predict<'a>(
         Ok(timeline) => timeline,
         Err(error) => return Ok(Prediction::refused(Refusal::TimelineNotFound, None, error.to_string())),
     };
+    if let Some(error) = library.history_error(timeline) {
+        return Ok(Prediction::refused(Refusal::HistoryInvalid, None, error.to_owned()));
+    }
     let history = library.history(timeline);
     match find_checkpoint(library, &history, &startup, request.major) {
         Ok((lsn, checkpoint)) => replay(library, &startup, request, history, lsn, checkpoint),

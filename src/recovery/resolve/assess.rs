@@ -55,7 +55,7 @@ impl Assessment<'_> {
 fn refused(library: &Library<'_>, backup: &BaseBackup, assessment: &mut Assessment<'_>) {
     let message = assessment.prediction.fatal.clone().unwrap_or_default();
     let code = match assessment.prediction.refusal {
-        Some(Refusal::TimelineNotFound) => ProblemCode::TimelineNotFound,
+        Some(Refusal::TimelineNotFound | Refusal::HistoryInvalid) => ProblemCode::TimelineNotFound,
         Some(Refusal::NotDescendant) => ProblemCode::TimelineNotDescendant,
         Some(Refusal::Backup) | None => ProblemCode::NoUsableBackup,
         Some(Refusal::NoCheckpoint { .. }) => return no_checkpoint(library, backup, assessment, message),
