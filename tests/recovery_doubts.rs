@@ -1,15 +1,23 @@
 //! Archives that look whole to a server, or nearly: what may be said of them and what may not.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
-#[path = "support/recorded.rs"]
-mod recorded;
+mod support;
 
-use recorded::Recording;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::recorded::Recording;
 use tempfile::TempDir;
+use walproof::archive::{Archive, LayoutChoice};
+use walproof::audit::{Options, plan};
+use walproof::backup::BaseBackup;
+use walproof::backup::control::State;
+use walproof::clock::Clock;
+use walproof::recovery::{Library, Request, Target, predict};
+use walproof::scan::Detail;
+use walproof::timeline::TimelineTarget;
+use walproof::wal::{Lsn, TimelineId, Xid, crc};
 
 /// A copy of a recorded archive, to be damaged.
 struct Copy(TempDir);
@@ -119,4 +127,168 @@ fn an_empty_history_does_not_matter_to_a_descendant() {
     assert!(!is_feasible(&from_parent), "a server takes timeline 2 for one without parents");
     fs::remove_file(copy.file("00000002.history")).unwrap();
     assert!(is_feasible(&copy.resolve(&asked)));
+}
+
+/// A history tells where its timeline began: up to there WAL was written, in the archive or not.
+#[test]
+fn wal_that_a_history_proves_is_missed() {
+    let copy = Copy::with("15", |name| {
+        name.starts_with("00000001") && !is_from(name, "000000010000000000000007")
+            || name == "00000002.history"
+    });
+    let answer = copy.resolve(&["--target-latest"]);
+    assert!(!is_feasible(&answer), "{answer:#}");
+    assert_eq!(problems(&answer), ["segment-missing"]);
+    assert_eq!(answer["segments"]["missing"], serde_json::json!(["000000020000000000000007"]));
+    assert!(
+        is_feasible(&copy.resolve(&["--target-latest", "--target-timeline", "1"])),
+        "1 has no fork on its way"
+    );
+}
+
+/// Positions of a history need not increase: a timeline's own line is not all that ends it.
+#[test]
+fn a_newer_timeline_that_began_earlier_ends_its_ancestors() {
+    let copy = Copy::with("15", |name| {
+        let (timeline, rest) = name.split_at(8);
+        timeline == "00000001" && !is_from(name, "000000010000000000000008")
+            || timeline == "00000002" && rest == ".history"
+    });
+    copy.write("00000003.history", "1\t0/E1CB88\tx\n\n2\t0/E0B060\ty\n");
+    let answer = copy.resolve(&["--target-xid", "750"]);
+    assert!(!is_feasible(&answer), "{answer:#}");
+    assert_eq!(answer["timeline"]["resolved"], 3);
+    let violation = &answer["owner_violations"][0];
+    assert_eq!((&violation["from_lsn"], &violation["owner"]), (&"0/E0B060".into(), &3.into()));
+    assert!(problems(&answer).contains(&"wrong-timeline-replayed"));
+}
+
+/// The record in front of which a server stops tells it to stop: it must be the right timeline's.
+#[test]
+fn a_stop_by_a_record_of_another_timeline_is_none() {
+    let copy = Copy::with("15", |name| !(name.starts_with("00000003") && name.ends_with('D')));
+    let answer = copy.resolve(&["--target-timeline", "3", "--target-xid", "791", "--exclusive"]);
+    assert!(!is_feasible(&answer), "{answer:#}");
+    assert_eq!(problems(&answer), ["segment-missing", "wrong-timeline-replayed"]);
+    assert!(!answer["owner_violations"].as_array().unwrap().is_empty());
+}
+
+/// The record at `lsn` of a recorded archive (its segments have 2 MiB) is changed, and its checksum with it.
+fn forge(copy: &Copy, segment: &str, lsn: u64, change: impl Fn(&mut [u8])) {
+    let mut bytes = fs::read(copy.file(segment)).unwrap();
+    let at = usize::try_from(lsn % (2 << 20)).unwrap();
+    let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let record = &mut bytes[at..at + usize::try_from(length).unwrap()];
+    change(record);
+    let covered = [&record[24..], &record[..20]].concat();
+    record[20..24].copy_from_slice(&crc::checksum(&covered).to_le_bytes());
+    fs::write(copy.file(segment), bytes).unwrap();
+}
+
+/// A restore point becomes a change of parameters, all of them zero: wal_level is minimal.
+fn make_minimal(record: &mut [u8]) {
+    assert_eq!(record[16] & 0xF0, 0x70, "a restore point");
+    record[16] = 0x60;
+    record[26..].fill(0);
+}
+
+/// "WAL was generated with wal_level=minimal": a server dies of it from 14 on, and warns before.
+#[test]
+fn no_recovery_goes_across_minimal_wal() {
+    for (version, segment, lsn, words) in [
+        ("13", "00000001000000000000000B", 0x0173_FF20, None),
+        ("15", "00000001000000000000000A", 0x0154_0168, Some("wal_level=minimal")),
+        ("17", "000000010000000000000007", 0x00E0_AD00, Some("\"wal_level=minimal\"")),
+    ] {
+        let copy = Copy::of(version);
+        let asked = ["--target-timeline", "1", "--backup-label", "b1"];
+        let to = format!("0/{lsn:X}");
+        let before = [&asked[..], &["--target-lsn", &to, "--exclusive"]].concat();
+        let to_end = copy.resolve(&asked);
+        assert!(is_feasible(&to_end), "{to_end:#}");
+        forge(&copy, segment, lsn, make_minimal);
+        let answer = copy.resolve(&asked);
+        assert!(!is_feasible(&answer), "{version}: {answer:#}");
+        assert_eq!(problems(&answer), ["wal-level-minimal"], "{version}");
+        let message =
+            words.map(|words| format!("WAL was generated with {words}, cannot continue recovering"));
+        assert_eq!(answer["server"]["message"].as_str(), message.as_deref());
+        assert!(is_feasible(&copy.resolve(&before)), "{version}: in front of it nothing is wrong");
+        let windows = ask("timelines", copy.0.path(), &[]);
+        let of_b1 =
+            windows["windows"].as_array().unwrap().iter().find(|w| w["backup"] == "b1" && w["timeline"] == 1);
+        assert_eq!(of_b1.unwrap()["end_lsn"].as_str(), Some(to.as_str()), "{version}");
+    }
+}
+
+/// The backup that is chosen may start behind the first of two restore points of one name.
+#[test]
+fn a_restore_point_in_front_of_the_backup_makes_its_name_ambiguous_too() {
+    let copy = Copy::of("15");
+    forge(&copy, "00000001000000000000000D", 0x01A0_8D08, |record| {
+        record[34..].copy_from_slice(&{
+            let mut name = [0; 64];
+            name[..3].copy_from_slice(b"dup");
+            name
+        })
+    });
+    let answer = copy.resolve(&["--target-timeline", "1", "--target-name", "dup"]);
+    assert!(is_feasible(&answer), "{answer:#}");
+    assert_eq!(answer["stop"]["record_lsn"], "0/1A08D08");
+    assert_eq!(problems(&answer), ["ambiguous-name"]);
+}
+
+/// What is near a transaction may be near it from another backup than the latest.
+#[test]
+fn the_nearest_transaction_is_looked_for_from_every_backup() {
+    let answer = resolve("15", &["--target-xid", "739"]);
+    assert!(!is_feasible(&answer));
+    assert_eq!(answer["nearest"]["after"], serde_json::json!({"kind": "xid", "value": "740"}));
+    assert!(is_feasible(&resolve("15", &["--target-xid", "740"])));
+}
+
+/// What the model says of the recorded backup b1 of 15, changed, on timeline 1.
+fn predicted(
+    target: &Target,
+    change: impl Fn(&mut BaseBackup),
+) -> (Option<String>, Option<Lsn>, Lsn, Option<Lsn>) {
+    let recording = Recording::of("15");
+    let archive = Archive::open(recording.archive().to_str().unwrap(), LayoutChoice::Auto).unwrap();
+    let options = Options { detail: Detail::Events, ..Options::default() };
+    let plan = plan(&archive, &options).unwrap();
+    let library = Library::read(&archive, &plan, &options, &|_| {}).unwrap().unwrap();
+    let mut backup = walproof::backup::load(&recording.backup("b1")).unwrap().remove(0);
+    change(&mut backup);
+    let timeline = TimelineTarget::Number(TimelineId(1));
+    let clock = Clock::utc();
+    let request = Request { target, inclusive: true, timeline, major: library.major, clock: &clock };
+    let prediction = predict(&library, &backup, &request).unwrap();
+    let stop = prediction.stop.as_ref().map(|stop| stop.end);
+    (prediction.fatal, prediction.consistent, prediction.applied_to, stop)
+}
+
+/// `recoveryStopsAfter` looks at consistency behind a transaction's end, which is applied by then.
+#[test]
+fn a_commit_that_makes_the_data_consistent_is_applied() {
+    let (_, _, end, stop) = predicted(&Target::Xid(Xid(750)), |_| {});
+    assert_eq!(stop, Some(end));
+    let (fatal, consistent, applied_to, stop) = predicted(&Target::Immediate, |backup| {
+        backup.from_standby = Some(true);
+        let control = backup.control.as_mut().unwrap();
+        (control.state, control.min_recovery_point) = (State::InArchiveRecovery, end);
+        control.min_recovery_timeline = TimelineId(1);
+    });
+    assert_eq!((fatal, consistent, applied_to, stop), (None, Some(end), end, Some(end)));
+}
+
+/// The control file of a server that wrote minimal WAL is enough.
+#[test]
+fn no_recovery_begins_with_minimal_wal() {
+    let minimal = |backup: &mut BaseBackup| backup.control.as_mut().unwrap().wal_level = 0;
+    let (fatal, consistent, ..) = predicted(&Target::Latest, minimal);
+    assert_eq!(
+        fatal.as_deref(),
+        Some("WAL was generated with wal_level=minimal, cannot continue recovering")
+    );
+    assert_eq!(consistent, None);
 }

@@ -13,10 +13,11 @@ use crate::wal::{Lsn, PgTime};
 const SECOND: i64 = 1_000_000;
 
 /// From when on the backup whose checkpoint is of `checkpoint` and whose replay begins at `redo` has nothing that ended
-/// later, as far as its checkpoint tells: its very second may have had commits in front of it, unless the WAL shows
-/// that it had none.
+/// later: from the last end in front of it that is there, if the WAL shows all behind that, or else from the end of the
+/// checkpoint's second, which may have had commits in front of it.
 pub(super) fn begins(library: &Library<'_>, history: &History, checkpoint: PgTime, redo: Lsn) -> PgTime {
-    if is_shown(library, history, checkpoint, redo) { checkpoint } else { PgTime(checkpoint.0 + SECOND) }
+    let held = latest(library, history, redo).map_or(checkpoint, |latest| latest.max(checkpoint));
+    if is_shown(library, history, held, redo) { held } else { held.max(PgTime(checkpoint.0 + SECOND)) }
 }
 
 /// Whether the archive shows everything that ended between `time` and `redo`: unbroken WAL from a moment at or before
@@ -43,7 +44,7 @@ pub(super) fn is_shown(library: &Library<'_>, history: &History, time: PgTime, r
 }
 
 /// The latest time of a transaction that ended before `redo` on the path: the backup holds it.
-pub(super) fn latest(library: &Library<'_>, history: &History, redo: Lsn) -> Option<PgTime> {
+fn latest(library: &Library<'_>, history: &History, redo: Lsn) -> Option<PgTime> {
     let before =
         library.all().filter(|(timeline, _, facts)| history.contains(*timeline) && facts.start < redo);
     let latest = |facts: &SegmentFacts| {

@@ -5,6 +5,7 @@ pub mod held;
 pub mod judge;
 mod library;
 pub mod model;
+pub mod prediction;
 pub mod resolve;
 pub mod route;
 pub mod settings;

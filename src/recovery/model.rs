@@ -9,7 +9,8 @@
 //! `src/backend/access/transam/xlogrecovery.c`, `StartupXLOG` in `xlog.c`, 9.5 to 19.
 
 use super::library::Library;
-use super::route::{End, Route, Violation, checkpoint_at};
+pub use super::prediction::{LastTransaction, Prediction, Refusal};
+use super::route::{End, Route, checkpoint_at};
 use super::target::{Position, Stop, Target, stops_at};
 use super::words;
 use crate::archive::StoreError;
@@ -18,7 +19,7 @@ use crate::clock::Clock;
 use crate::scan::event::{Event, What};
 use crate::timeline::{History, TimelineTarget};
 use crate::wal::payload::xlog::CheckPoint;
-use crate::wal::{Lsn, Major, PgTime, SegmentName, TimelineId, Xid};
+use crate::wal::{Lsn, Major, SegmentName, TimelineId};
 
 /// What is asked of a server.
 #[derive(Clone, Debug)]
@@ -33,91 +34,6 @@ pub struct Request<'a> {
     pub major: Major,
     /// The server's zone, for its words.
     pub clock: &'a Clock,
-}
-
-/// Why a server gives up before it replays anything.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    /// The timeline asked for has no history file.
-    TimelineNotFound,
-    /// The history file of the timeline says nothing that the server takes.
-    HistoryInvalid,
-    /// The backup's checkpoint is not where it should be: no file, or it holds something else there.
-    NoCheckpoint {
-        /// There is a file for it.
-        file: bool,
-    },
-    /// The backup is not on the way to the timeline.
-    NotDescendant,
-    /// Nothing is known of how the backup starts.
-    Backup,
-}
-
-/// The last commit or abort that was applied, as the log counts it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LastTransaction {
-    /// The transaction.
-    pub xid: Xid,
-    /// Its time.
-    pub time: PgTime,
-    /// Where its record starts.
-    pub lsn: Lsn,
-}
-
-/// What the server does.
-#[derive(Clone, Debug)]
-pub struct Prediction<'a> {
-    /// The timeline it follows, and its history.
-    pub history: Option<History>,
-    /// Why it does not begin.
-    pub refusal: Option<Refusal>,
-    /// Text after "FATAL:  "; `None`: it promotes.
-    pub fatal: Option<String>,
-    /// The files it reads, with nothing to stop it.
-    pub route: Option<Route<'a>>,
-    /// Where replay begins.
-    pub redo: Lsn,
-    /// "consistent recovery state reached at".
-    pub consistent: Option<Lsn>,
-    /// The record at which it stops.
-    pub stop: Option<Stop>,
-    /// Where the applied WAL ends.
-    pub applied_to: Lsn,
-    /// The last commit or abort applied.
-    pub last_transaction: Option<LastTransaction>,
-    /// Parents' WAL that it reads in place of their children's.
-    pub violations: Vec<Violation>,
-    /// The start checkpoint.
-    pub checkpoint: Option<CheckPoint>,
-}
-
-impl Prediction<'_> {
-    /// It dies before it replays anything.
-    fn refused(refusal: Refusal, history: Option<History>, message: String) -> Self {
-        Self {
-            history,
-            refusal: Some(refusal),
-            fatal: Some(message),
-            route: None,
-            redo: Lsn::INVALID,
-            consistent: None,
-            stop: None,
-            applied_to: Lsn::INVALID,
-            last_transaction: None,
-            violations: Vec::new(),
-            checkpoint: None,
-        }
-    }
-
-    /// The target stopped it (rather than the end of the WAL).
-    pub fn reached_target(&self) -> bool {
-        self.stop.as_ref().is_some_and(|stop| stop.position != Position::EndOfWal)
-    }
-
-    /// Where the new timeline begins, if it promotes.
-    pub fn switch_point(&self) -> Option<Lsn> {
-        self.fatal.is_none().then_some(self.applied_to)
-    }
 }
 
 /// What a server does with `backup`.
@@ -140,7 +56,11 @@ pub fn predict<'a>(
     }
     let history = library.history(timeline);
     match find_checkpoint(library, &history, &startup, request.major) {
-        Ok((lsn, checkpoint)) => replay(library, &startup, request, history, lsn, checkpoint),
+        Ok((lsn, checkpoint)) => {
+            let level = backup.control.as_ref().map(|control| control.wal_level).or(checkpoint.wal_level);
+            let start = Start { lsn, checkpoint, is_minimal: level == Some(WAL_LEVEL_MINIMAL) };
+            replay(library, &startup, request, history, start)
+        }
         Err((refusal, message)) => Ok(Prediction::refused(refusal, Some(history), message)),
     }
 }
@@ -187,15 +107,26 @@ fn checkpoint_of_redo(library: &Library<'_>, history: &History, redo: Lsn) -> Op
     route.events().find(is_its).map(|event| event.lsn)
 }
 
+/// `WAL_LEVEL_MINIMAL`, the same number in every version.
+const WAL_LEVEL_MINIMAL: i32 = 0;
+
+/// The checkpoint from which a server replays.
+struct Start {
+    lsn: Lsn,
+    checkpoint: CheckPoint,
+    /// The server of the backup wrote minimal WAL.
+    is_minimal: bool,
+}
+
 /// Replays from the checkpoint's redo.
 fn replay<'a>(
     library: &'a Library<'a>,
     startup: &Startup,
     request: &Request<'_>,
     history: History,
-    checkpoint_lsn: Lsn,
-    checkpoint: CheckPoint,
+    start: Start,
 ) -> Result<Prediction<'a>, StoreError> {
+    let Start { lsn: checkpoint_lsn, checkpoint, is_minimal } = start;
     let redo = checkpoint.redo;
     let route = Route::from(library, &history, redo);
     let mut prediction = Prediction {
@@ -206,6 +137,7 @@ fn replay<'a>(
         stop: None,
         applied_to: redo,
         last_transaction: None,
+        minimal_from: None,
         violations: Vec::new(),
         checkpoint: Some(checkpoint),
         history: Some(history),
@@ -219,10 +151,11 @@ fn replay<'a>(
     // Replay from a shutdown checkpoint begins behind it.
     let replayed_from =
         if redo < checkpoint_lsn { redo } else { end_of(&route, checkpoint_lsn).unwrap_or(redo) };
-    let run = Replay { library, startup, request, route: &route, redo, checkpoint_lsn, replayed_from };
+    let run =
+        Replay { library, startup, request, route: &route, redo, checkpoint_lsn, replayed_from, is_minimal };
     run.carry_out(&mut prediction)?;
     if let Some(history) = &prediction.history {
-        prediction.violations = route.violations(history, prediction.applied_to);
+        prediction.violations = route.violations(history, prediction.decided_by());
     }
     prediction.route = Some(route);
     Ok(prediction)
@@ -241,6 +174,7 @@ struct Replay<'a, 'r> {
     redo: Lsn,
     checkpoint_lsn: Lsn,
     replayed_from: Lsn,
+    is_minimal: bool,
 }
 
 impl Replay<'_, '_> {
@@ -255,9 +189,18 @@ impl Replay<'_, '_> {
         let end = self.route.last_record().map_or(self.replayed_from, |(_, end)| end.max(self.replayed_from));
         prediction.applied_to = match &stop {
             Some(stop) if stop.applies_record() => stop.end,
+            Some(stop) if stop.position == Position::Consistency && Some(stop.end) == consistent => stop.end,
             Some(stop) => self.end_before(stop.lsn),
             None => end,
         };
+        prediction.minimal_from = self.minimal_from(prediction.applied_to);
+        if let Some(at) = prediction.minimal_from.filter(|_| self.request.major >= Major::V14) {
+            prediction.applied_to = at;
+            prediction.consistent = consistent.filter(|consistent| *consistent <= at && !self.is_minimal);
+            prediction.fatal = Some(words::wal_level_minimal(self.request.major));
+            prediction.last_transaction = self.last_transaction(None, at);
+            return Ok(());
+        }
         let limit = prediction.applied_to;
         prediction.consistent = consistent.filter(|at| *at <= limit);
         prediction.fatal = self.fatal(stop.as_ref(), prediction.consistent);
@@ -271,6 +214,16 @@ impl Replay<'_, '_> {
             if dies_before_redo_ends { None } else { self.last_transaction(stop.as_ref(), limit) };
         prediction.stop = stop.or_else(|| self.ran_out());
         Ok(())
+    }
+
+    /// Where the first WAL of `wal_level` minimal begins that is replayed up to `limit`. The server looks at what the
+    /// control file says when it begins, and at each change of parameters.
+    ///
+    /// PostgreSQL: `CheckRequiredParameterValues`, `xlog_redo` in `src/backend/access/transam/xlog.c`, 9.5 to 19.
+    fn minimal_from(&self, limit: Lsn) -> Option<Lsn> {
+        let is_minimal = |event: &&Event| matches!(&event.what, What::ParameterChange(change) if change.wal_level == WAL_LEVEL_MINIMAL);
+        let changed = self.applied_events().take_while(|event| event.end <= limit).find(is_minimal);
+        self.is_minimal.then_some(self.redo).or(changed.map(|event| event.lsn))
     }
 
     /// Where the data becomes consistent, if the WAL goes that far.
@@ -355,14 +308,15 @@ impl Replay<'_, '_> {
         }))
     }
 
-    /// Consistency is looked at before each record, and after each that belongs to a transaction's end.
+    /// Consistency is looked at before each record, and after each that belongs to a transaction's end: that one is
+    /// applied.
+    ///
+    /// PostgreSQL: the last test of `recoveryStopsAfter`, which only transactions' records come to.
     fn stop_at_consistency(&self, at: Lsn) -> Result<Option<Stop>, StoreError> {
         let completing =
             self.applied_events().find(|event| event.end == at && matches!(event.what, What::End(_)));
         if let Some(event) = completing {
-            let mut stop = Stop::at_event(Position::Consistency, event);
-            stop.lsn = event.lsn;
-            return Ok(Some(Stop { end: event.end, ..stop }));
+            return Ok(Some(Stop::at_event(Position::Consistency, event)));
         }
         self.stop_at_record(at, Position::Consistency)
     }

@@ -237,10 +237,16 @@ impl<'a> Route<'a> {
         self.legs.first().map_or(Lsn::INVALID, |leg| leg.from)
     }
 
-    /// Where a server would read a timeline's WAL that is not its own any more, up to `until`.
+    /// Where a server would read a timeline's WAL that is not its own any more, up to `until`. What is behind the
+    /// beginning of any newer timeline is not: a history may tell of later ones that began earlier.
+    ///
+    /// PostgreSQL: `tliOfPointInHistory` in `src/backend/access/transam/timeline.c`.
     pub fn violations(&self, history: &History, until: Lsn) -> Vec<Violation> {
         let ancestry = history.ancestry();
-        let end_of = |timeline| ancestry.iter().find(|a| a.timeline == timeline).map_or(Lsn::MAX, |a| a.end);
+        let end_of = |timeline| {
+            let newer = ancestry.iter().take_while(|ancestor| ancestor.timeline != timeline);
+            newer.map(|ancestor| ancestor.begin).min().unwrap_or(Lsn::MAX)
+        };
         let of_leg = |leg: &Leg<'_>| {
             let from = leg.from.max(end_of(leg.timeline));
             let to = leg.to.min(until);

@@ -46,7 +46,8 @@ pub enum Position {
     After,
     /// A restore point, which is applied.
     At,
-    /// As soon as the data is consistent.
+    /// As soon as the data is consistent: a transaction's end that makes it so is applied, any other record stands
+    /// behind the stop.
     Consistency,
     /// The WAL ended.
     EndOfWal,
@@ -137,7 +138,7 @@ impl Stop {
         Self { position, record: Some(RecordKind::Other), lsn, end, xid: None, time: None }
     }
 
-    /// Whether its record is applied.
+    /// Whether its record is applied. At consistency it is where it makes the data consistent.
     pub const fn applies_record(&self) -> bool {
         matches!(self.position, Position::After | Position::At | Position::EndOfWal)
     }

@@ -76,14 +76,14 @@ fn window(
     else {
         return Ok(None);
     };
-    // Beyond a fork where the child's WAL is missing, nothing counts.
-    let end = prediction.violations.first().map_or(prediction.applied_to, |violation| violation.from);
+    // Beyond a fork where the child's WAL is missing, and where WAL is minimal, nothing counts.
+    let end = prediction.sound_to();
     if consistent > end {
         return Ok(None);
     }
     let times = |event: &&Event| event.end <= end && matches!(event.what, What::End(_));
     let begun = |checkpoint: CheckPoint| held::begins(library, history, checkpoint.time, prediction.redo);
-    let mut earliest = prediction.checkpoint.map(begun).max(held::latest(library, history, prediction.redo));
+    let mut earliest = prediction.checkpoint.map(begun);
     let (mut latest, mut largest) = (None, None);
     for event in route.events().filter(times) {
         let Some(time) = event.time else { continue };

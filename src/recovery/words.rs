@@ -106,6 +106,14 @@ pub fn removed_segment(segment: SegmentName) -> String {
     format!("requested WAL segment pg_wal/{segment} has already been removed")
 }
 
+/// WAL of `wal_level` minimal (14 and later; up to 13 a warning, and data is missing).
+///
+/// PostgreSQL: `CheckRequiredParameterValues` in `src/backend/access/transam/xlog.c`.
+pub fn wal_level_minimal(major: Major) -> String {
+    let setting = if major >= Major::V17 { "\"wal_level=minimal\"" } else { "wal_level=minimal" };
+    format!("WAL was generated with {setting}, cannot continue recovering")
+}
+
 /// The stop comes too early.
 pub const BEFORE_CONSISTENCY: &str = "requested recovery stop point is before consistent recovery point";
 /// From 13 on: the WAL ended without a stop.

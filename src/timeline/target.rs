@@ -104,6 +104,12 @@ impl TimelineTarget {
         })
     }
 
+    /// Reads what a person asks for: as [`parse`](Self::parse), but `current` means the backup's own timeline in every
+    /// version. What a recovery.conf of up to 11 says is for `parse`.
+    pub fn asked(text: &str, major: Major) -> Result<Self, TimelineTargetError> {
+        if text == "current" { Ok(Self::Current) } else { Self::parse(text, major) }
+    }
+
     /// The timeline that recovery from a backup with start value `start` will follow. `exists` says whether the
     /// history file of a timeline can be had.
     pub fn resolve(
@@ -166,6 +172,10 @@ mod tests {
             assert_eq!(TimelineTarget::parse(text, Major::V11), to_11, "{text}");
             assert_eq!(TimelineTarget::parse(text, Major::V12), to_18, "{text}");
             assert_eq!(TimelineTarget::parse(text, Major::V18), to_18, "{text}");
+        }
+        for major in [Major::V9_5, Major::V11, Major::V12, Major::V19] {
+            assert_eq!(TimelineTarget::asked("current", major), Ok(Current), "{major:?}");
+            assert_eq!(TimelineTarget::asked("0x11", major), number(17));
         }
         for refused in ["1abc", "abc", "", "0", "-1", "4294967296", "18446744073709551616"] {
             assert!(TimelineTarget::parse(refused, Major::V19).is_err(), "{refused}");

@@ -25,6 +25,7 @@ pub fn assess<'a>(
         refused(library, backup, &mut assessment);
         return Ok(assessment);
     }
+    minimal(&mut assessment);
     before_consistency(&mut assessment);
     lost_prepared(library, &mut assessment);
     wrong_timeline(library, &mut assessment);
@@ -37,7 +38,7 @@ pub fn assess<'a>(
 /// Causes come before consequences.
 const fn rank(code: ProblemCode) -> u8 {
     match code {
-        ProblemCode::SegmentMissing | ProblemCode::SegmentDamaged => 0,
+        ProblemCode::SegmentMissing | ProblemCode::SegmentDamaged | ProblemCode::WalLevelMinimal => 0,
         ProblemCode::WrongTimelineReplayed => 1,
         ProblemCode::SubtransactionXid => 2,
         ProblemCode::AmbiguousName => 9,
@@ -108,8 +109,25 @@ fn lost_prepared(library: &Library<'_>, assessment: &mut Assessment<'_>) {
     }
 }
 
+/// WAL of `wal_level` minimal is replayed: what was written to new tables is not in it.
+fn minimal(assessment: &mut Assessment<'_>) {
+    let prediction = &assessment.prediction;
+    let Some(from) = prediction.minimal_from else { return };
+    let server = match &prediction.fatal {
+        Some(fatal) if prediction.dies_of_minimal() => fatal.clone(),
+        _ => "the server would go on all the same".to_owned(),
+    };
+    assessment.add(
+        ProblemCode::WalLevelMinimal,
+        format!("wal_level was minimal from {from} on: changes to new tables are not in the WAL; {server}"),
+    );
+}
+
 fn before_consistency(assessment: &mut Assessment<'_>) {
     let prediction = &assessment.prediction;
+    if prediction.dies_of_minimal() {
+        return;
+    }
     let fatal = prediction.fatal.clone().unwrap_or_default();
     if fatal == words::BEFORE_CONSISTENCY || fatal == words::BACKUP_CANCELED {
         let at = prediction.applied_to;
@@ -138,8 +156,9 @@ fn wrong_timeline(library: &Library<'_>, assessment: &mut Assessment<'_>) {
         }
     }
     if let Some(first) = violations.first() {
+        let does = if first.from < assessment.prediction.applied_to { "replay" } else { "stop by" };
         let message = format!(
-            "from {} on the server would replay timeline {}'s WAL in {} where timeline {}'s is due, and not notice",
+            "from {} on the server would {does} timeline {}'s WAL in {} where timeline {}'s is due, and not notice",
             first.from, first.read, first.segment, first.owner
         );
         assessment.add(ProblemCode::WrongTimelineReplayed, message);
@@ -148,7 +167,7 @@ fn wrong_timeline(library: &Library<'_>, assessment: &mut Assessment<'_>) {
 
 /// Replay ran to the end of what can be read: is that the end of the archive, or a hole?
 fn ran_out(library: &Library<'_>, request: &Request<'_>, assessment: &mut Assessment<'_>) {
-    if assessment.prediction.reached_target() {
+    if assessment.prediction.reached_target() || assessment.prediction.dies_of_minimal() {
         return;
     }
     let Some((end, history)) = assessment
@@ -193,11 +212,18 @@ fn ran_out(library: &Library<'_>, request: &Request<'_>, assessment: &mut Assess
         End::Orderly { segment, at } => {
             let number = at.segment(library.segment_size);
             let next = library.name(segment.timeline, number.next());
-            if !missing_from(library, &history, next).is_empty() || has_file_from(library, &history, next) {
+            let fork = fork_behind(&history, at);
+            let goes_on =
+                !missing_from(library, &history, next).is_empty() || has_file_from(library, &history, next);
+            let more = match fork {
+                Some(fork) => Some(format!("timeline {} left it at {fork}", history.timeline)),
+                None => goes_on.then(|| "there is more behind it".to_owned()),
+            };
+            if let Some(more) = more {
                 assessment.damaged.push(segment);
                 assessment.add(
                     ProblemCode::SegmentDamaged,
-                    format!("the WAL in segment {segment} ends at {at}, but there is more behind it"),
+                    format!("the WAL in segment {segment} ends at {at}, but {more}"),
                 );
             }
         }
@@ -227,13 +253,20 @@ fn has_file_from(library: &Library<'_>, history: &History, name: SegmentName) ->
     library.all().any(|(timeline, number, _)| number >= first && own(number) == timeline)
 }
 
-/// The segments missing from `name` on, up to the next that the path has; empty if it has none.
+/// Where the target timeline left its parent, if that lies behind `at`: so far the WAL of the path once went.
+fn fork_behind(history: &History, at: Lsn) -> Option<Lsn> {
+    history.parent().map(|parent| parent.switch).filter(|switch| *switch > at)
+}
+
+/// The segments missing from `name` on, up to the next that the path has, or else up to the last fork of the path;
+/// empty if there is neither.
 fn missing_from(library: &Library<'_>, history: &History, name: SegmentName) -> Vec<SegmentName> {
     let size = library.segment_size;
     let Some(first) = name.number(size) else { return Vec::new() };
     let own = |number: SegmentNumber| history.owner(Lsn(number.end(size).0.saturating_sub(1)));
     let present = library.all().filter(|(timeline, number, _)| *number >= first && own(*number) == *timeline);
-    let Some(next) = present.map(|(_, number, _)| number).min() else { return Vec::new() };
+    let fork = fork_behind(history, first.start(size)).map(|switch| switch.segment_of_end(size).next());
+    let Some(next) = present.map(|(_, number, _)| number).min().or(fork) else { return Vec::new() };
     // A hole of any length is one: its names are listed up to a limit.
     const LISTED_MAX: u64 = 10_000;
     (first.0..next.0.min(first.0 + LISTED_MAX))

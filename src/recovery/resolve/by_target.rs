@@ -83,12 +83,11 @@ fn subtransaction(xid: Xid, events: &[&Event]) -> Option<Problem> {
     })
 }
 
-/// Several restore points have the name: the server stops at the first.
+/// Several restore points of the path have the name: the server stops at the first behind the backup.
 fn ambiguous_name(name: &str, events: &[&Event], prediction: &Prediction<'_>) -> Option<Problem> {
     let has_name =
         |event: &&&Event| matches!(&event.what, What::RestorePoint { name: other } if other == name);
-    let all: Vec<&&Event> =
-        events.iter().filter(|event| event.lsn >= prediction.redo && has_name(event)).collect();
+    let all: Vec<&&Event> = events.iter().filter(has_name).collect();
     if all.len() < 2 {
         return None;
     }
@@ -96,9 +95,10 @@ fn ambiguous_name(name: &str, events: &[&Event], prediction: &Prediction<'_>) ->
     Some(Problem {
         code: ProblemCode::AmbiguousName,
         message: format!(
-            "{} restore points are called \"{name}\", at {}: recovery stops at the first",
+            "{} restore points are called \"{name}\", at {}: recovery stops at the first {}",
             all.len(),
-            places.join(", ")
+            places.join(", "),
+            if all.iter().any(|event| event.lsn < prediction.redo) { "behind the backup" } else { "of them" }
         ),
     })
 }

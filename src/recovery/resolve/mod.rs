@@ -8,11 +8,11 @@ mod by_target;
 mod path;
 
 pub use assess::assess;
-use path::{lost, nearest, path_events, prepared};
+use path::{closest, lost, nearest, path_events, prepared};
 
 use super::library::Library;
 use super::model::{Prediction, Request};
-use super::target::Position;
+use super::target::{Position, Target};
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
 use crate::wal::{Lsn, PgTime, SegmentName, Xid};
@@ -35,6 +35,7 @@ pub enum ProblemCode {
     MultipleTargets,
     AmbiguousTime,
     AmbiguousName,
+    WalLevelMinimal,
 }
 
 impl ProblemCode {
@@ -55,6 +56,7 @@ impl ProblemCode {
             Self::MultipleTargets => "multiple-targets",
             Self::AmbiguousTime => "ambiguous-time",
             Self::AmbiguousName => "ambiguous-name",
+            Self::WalLevelMinimal => "wal-level-minimal",
         }
     }
 }
@@ -129,6 +131,7 @@ impl Assessment<'_> {
                 ProblemCode::SegmentMissing,
                 ProblemCode::SegmentDamaged,
                 ProblemCode::WrongTimelineReplayed,
+                ProblemCode::WalLevelMinimal,
             ]) =>
             {
                 1
@@ -217,7 +220,7 @@ pub fn resolve<'a>(
     rejected.sort_by_key(|r| {
         std::cmp::Reverse(backups.get(r.index).map(|backup| (backup.start_lsn, backup.timeline)))
     });
-    Ok(conclude(library, chosen, rejected, request))
+    Ok(conclude(library, chosen, &tried, rejected, request))
 }
 
 /// Why a backup cannot serve whatever the target.
@@ -243,6 +246,7 @@ fn take_closest<'a>(tried: &mut Vec<(usize, Assessment<'a>)>) -> Option<(usize, 
 fn conclude<'a>(
     library: &Library<'_>,
     chosen: Option<(usize, Assessment<'a>)>,
+    tried: &[(usize, Assessment<'a>)],
     rejected: Vec<Rejected>,
     request: &Request<'_>,
 ) -> Resolution<'a> {
@@ -271,7 +275,16 @@ fn conclude<'a>(
         resolution.prepared = prepared(&events, applied_to);
     }
     if !assessment.is_feasible() {
-        resolution.nearest = nearest(assessment, &events, request);
+        let (before, after) = nearest(assessment, &events, request);
+        let is_sub = resolution.problems.iter().any(|p| p.code == ProblemCode::SubtransactionXid);
+        let (closest_before, closest_after) = match request.target {
+            Target::Xid(xid) if !is_sub => {
+                let all = tried.iter().map(|(_, other)| other).chain([assessment]);
+                closest(library, all, *xid, request)
+            }
+            _ => (None, None),
+        };
+        resolution.nearest = (closest_before.or(before), after.or(closest_after));
     }
     resolution
 }

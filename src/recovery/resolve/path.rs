@@ -7,6 +7,7 @@ use crate::recovery::target::Target;
 use crate::scan::event::{Event, What};
 use crate::timeline::History;
 use crate::wal::{Lsn, Xid};
+use std::cmp::Ordering;
 
 /// Every event that a timeline on the path owns, once, in order.
 pub(super) fn path_events<'e>(
@@ -66,35 +67,63 @@ pub(super) fn nearest(
     if has(ProblemCode::BeforeConsistency) || has(ProblemCode::TargetBeforeBackup) {
         return (None, Some(Near::Immediate));
     }
-    let Some(consistent) = sound_consistency(prediction) else { return (None, None) };
-    let limit = prediction.violations.first().map_or(prediction.applied_to, |violation| violation.from);
-    let broken = !assessment.missing.is_empty() || !assessment.damaged.is_empty();
-    let reachable = |event: &&&Event| {
-        consistent <= event.end
+    if sound_consistency(prediction).is_none() {
+        return (None, None);
+    }
+    let broken =
+        !assessment.missing.is_empty() || !assessment.damaged.is_empty() || has(ProblemCode::WalLevelMinimal);
+    // Which transactions are near one is looked for from every backup.
+    let by_xid = matches!(request.target, Target::Xid(_));
+    if !broken {
+        return ((!by_xid).then_some(Near::Latest), None);
+    }
+    let before = match reachable(prediction, events, request).last() {
+        None => Some(Near::Immediate),
+        Some(last) => (!by_xid).then_some(Near::Xid(last.xid)),
+    };
+    (before, None)
+}
+
+/// The transactions closest to `xid` that can be recovered to from one of the backups tried.
+pub(super) fn closest<'t, 'a: 't>(
+    library: &Library<'_>,
+    tried: impl Iterator<Item = &'t Assessment<'a>>,
+    xid: Xid,
+    request: &Request<'_>,
+) -> (Option<Near>, Option<Near>) {
+    let (mut before, mut after) = (None::<Xid>, None::<Xid>);
+    for prediction in tried.map(|assessment| &assessment.prediction) {
+        let Some(history) = &prediction.history else { continue };
+        for event in reachable(prediction, &path_events(library, history, prediction), request) {
+            match event.xid.cmp(&xid) {
+                Ordering::Less => before = before.max(Some(event.xid)),
+                Ordering::Greater => after = Some(after.map_or(event.xid, |after| after.min(event.xid))),
+                Ordering::Equal => {}
+            }
+        }
+    }
+    (before.map(Near::Xid), after.map(Near::Xid))
+}
+
+/// The commits at which a recovery from this backup may stop.
+fn reachable<'e>(
+    prediction: &Prediction<'_>,
+    events: &[&'e Event],
+    request: &Request<'_>,
+) -> impl Iterator<Item = &'e Event> {
+    let (consistent, limit) = (sound_consistency(prediction), prediction.sound_to());
+    let inclusive = request.inclusive;
+    events.iter().copied().filter(move |event| {
+        let stop = if inclusive { event.end } else { event.lsn };
+        consistent.is_some_and(|consistent| consistent <= stop)
             && event.end <= limit
             && matches!(&event.what, What::End(end) if end.committed)
-    };
-    if !broken {
-        return match request.target {
-            Target::Xid(xid) => {
-                let xids = || events.iter().filter(reachable).map(|event| event.xid);
-                (
-                    xids().filter(|x| x < xid).max().map(Near::Xid),
-                    xids().filter(|x| x > xid).min().map(Near::Xid),
-                )
-            }
-            Target::Name(_) => (Some(Near::Latest), None),
-            _ => (Some(Near::Latest), None),
-        };
-    }
-    let last = events.iter().rfind(reachable).map(|event| Near::Xid(event.xid));
-    (last.or(Some(Near::Immediate)), None)
+    })
 }
 
 /// Where the backup is consistent, if that is before anything goes wrong.
 fn sound_consistency(prediction: &Prediction<'_>) -> Option<Lsn> {
-    let wrong_from = prediction.violations.first().map_or(Lsn::MAX, |violation| violation.from);
-    prediction.consistent.filter(|at| *at <= wrong_from)
+    prediction.consistent.filter(|at| *at <= prediction.sound_to())
 }
 
 fn owner_of(target: &Target, events: &[&Event]) -> Option<Xid> {
