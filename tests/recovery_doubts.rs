@@ -1,5 +1,5 @@
 //! Archives that look whole to a server, or nearly: what may be said of them and what may not.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+#![allow(clippy::panic, clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -230,7 +230,7 @@ fn a_restore_point_in_front_of_the_backup_makes_its_name_ambiguous_too() {
             let mut name = [0; 64];
             name[..3].copy_from_slice(b"dup");
             name
-        })
+        });
     });
     let answer = copy.resolve(&["--target-timeline", "1", "--target-name", "dup"]);
     assert!(is_feasible(&answer), "{answer:#}");

@@ -5,6 +5,7 @@ use super::{Plan, Survey};
 use crate::archive::Stray;
 use crate::archive::store::ObjectKind;
 use crate::chain::chains::{ClusterId, FileRecord, FileState};
+use crate::chain::range::CountedRun;
 use crate::finding::{Code, Finding};
 use crate::scan::FileFault;
 use crate::wal::page::LONG_HEADER_BYTES;
@@ -20,8 +21,13 @@ pub(super) fn findings(plan: &Plan, survey: &Survey, newest: Option<ClusterId>) 
         findings.extend(dirty_padding(file, newest));
     }
     findings.extend(survey.chains.partials.iter().filter_map(|(file, range)| {
-        let holds = range.as_ref().and_then(|range| range.runs.last()).map(|last| last.run.end);
-        partial(survey, file, holds, newest)
+        let wound = range.as_ref().and_then(|range| range.wounds.first());
+        let good = |counted: &&CountedRun| wound.is_none_or(|wound| counted.run.end <= wound.wound.lsn);
+        let runs = range.iter().flat_map(|range| &range.runs);
+        let holds = runs.take_while(good).last().map(|last| last.run.end);
+        let finding = partial(survey, file, holds, newest)?;
+        let damage = wound.map(|placed| format!("; it is damaged: {}", placed.wound.fault.message()));
+        Some(Finding { message: finding.message + damage.as_deref().unwrap_or_default(), ..finding })
     }));
     findings.extend(survey.chains.differing_copies.iter().filter_map(|(a, b)| differing(survey, *a, *b)));
     findings

@@ -244,10 +244,12 @@ fn divergence(view: &ClusterView<'_>, child: &Range, parent: &HistoryEntry) -> O
     )
 }
 
-/// Digest of a file's bytes up to `lsn`. None of a file with other bytes in its padding, or from another cluster.
+/// Digest of a file's bytes up to `lsn`. None of a file with other bytes in its padding there, or from another cluster.
 fn digest(view: &ClusterView<'_>, name: SegmentName, lsn: Lsn) -> Option<u32> {
+    let below = lsn.offset_in_segment(view.id.segment_size);
     let usable = |file: &&FileRecord| {
-        file.name == name && file.cluster == Some(view.id) && file.dirty_padding.is_none()
+        let clean = file.dirty_padding.is_none_or(|(first, _)| first >= below);
+        file.name == name && file.cluster == Some(view.id) && clean
     };
     let file = view.survey.chains.files.iter().find(usable)?;
     file.digests.iter().find(|(at, _)| *at == lsn).map(|(_, digest)| *digest)

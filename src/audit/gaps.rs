@@ -4,6 +4,7 @@
 //! next one forked, and from the fork's segment on the child's, which begins with a copy. What stands before the
 //! first file on a path was cleaned up or never archived: that is where the archive begins, not a gap.
 
+use super::Options;
 use super::islands::Islands;
 use super::timelines::ClusterView;
 use super::{files, forks};
@@ -46,13 +47,16 @@ struct Leg {
 
 /// Every hole, once, however many paths lead through it, and why it is no loss: the label of the backup whose
 /// island ends before it, on every path.
-pub(super) fn holes(view: &ClusterView<'_>) -> BTreeMap<Hole, Option<String>> {
+pub(super) fn holes(view: &ClusterView<'_>, options: &Options) -> BTreeMap<Hole, Option<String>> {
+    let asked = Asked::of(view, options);
     let islands = Islands::of(view);
     let there = there(view);
     let mut holes: BTreeMap<Hole, Option<String>> = BTreeMap::new();
     for timeline in view.cluster.chains.keys() {
-        let legs = legs(view, *timeline);
-        let Some(begin) = legs.iter().find_map(|leg| first_present(view, leg)) else { continue };
+        let mut legs = legs(view, *timeline, asked.last(*timeline));
+        legs.retain(|leg| asked.timeline.is_none_or(|only| leg.timeline == only));
+        let begin = asked.first.or_else(|| legs.iter().find_map(|leg| first_present(view, leg)));
+        let Some(begin) = begin else { continue };
         let history = view.history(*timeline).unwrap_or_else(|| History::without_parents(*timeline));
         let mut in_front = Segments::default();
         for leg in &legs {
@@ -72,6 +76,33 @@ pub(super) fn holes(view: &ClusterView<'_>) -> BTreeMap<Hole, Option<String>> {
     holes
 }
 
+/// What a person named as the first and the last file of a part is due, whatever else is there.
+struct Asked {
+    timeline: Option<TimelineId>,
+    first: Option<SegmentNumber>,
+    last: Option<(TimelineId, SegmentNumber)>,
+}
+
+impl Asked {
+    fn of(view: &ClusterView<'_>, options: &Options) -> Self {
+        let place = |name: Option<WalFileName>| match name.filter(|_| view.is_newest)? {
+            WalFileName::Segment(name) | WalFileName::Partial(name) | WalFileName::Backup(name, _) => {
+                Some((name.timeline, name.number(view.id.segment_size)?))
+            }
+            WalFileName::History(_) => None,
+        };
+        Self {
+            timeline: options.timeline,
+            first: place(options.from).map(|(_, number)| number),
+            last: place(options.to),
+        }
+    }
+
+    fn last(&self, timeline: TimelineId) -> Option<SegmentNumber> {
+        self.last.filter(|(of, _)| *of == timeline).map(|(_, number)| number)
+    }
+}
+
 /// The segments of each timeline that have a file, of whatever use it is.
 fn there(view: &ClusterView<'_>) -> BTreeMap<TimelineId, Segments> {
     let chains = view.cluster.chains.iter();
@@ -83,12 +114,11 @@ fn there(view: &ClusterView<'_>) -> BTreeMap<TimelineId, Segments> {
     there
 }
 
-/// The legs of the path to `timeline`, oldest first, up to its last file.
-fn legs(view: &ClusterView<'_>, timeline: TimelineId) -> Vec<Leg> {
+/// The legs of the path to `timeline`, oldest first, up to its last file, or to `due` behind it.
+fn legs(view: &ClusterView<'_>, timeline: TimelineId, due: Option<SegmentNumber>) -> Vec<Leg> {
     let size = view.id.segment_size;
-    let Some(last) = view.cluster.chains.get(&timeline).and_then(|chain| chain.present.last()) else {
-        return Vec::new();
-    };
+    let present = view.cluster.chains.get(&timeline).and_then(|chain| chain.present.last());
+    let Some(last) = present.map(|last| due.map_or(last, |due| due.max(last))) else { return Vec::new() };
     let history = view.history(timeline).filter(|_| forks::disagreement(view, timeline).is_none());
     let Some(history) = history else {
         return vec![Leg { timeline, first: SegmentNumber(0), last }];

@@ -237,7 +237,7 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
         }
         let view = timelines::ClusterView { id: *id, cluster, plan, survey, is_newest };
         let contradicted = forks::contradicted(&view);
-        let mut holes = gaps::holes(&view);
+        let mut holes = gaps::holes(&view, options);
         holes.retain(|hole, _| !contradicted.explains_hole(hole));
         let lost = holes.iter().filter(|(_, island)| island.is_none());
         missing += lost.map(|(hole, _)| hole.count).sum::<u64>();

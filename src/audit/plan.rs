@@ -58,10 +58,14 @@ impl Plan {
     fn read_histories(&mut self, archive: &Archive) -> Result<(), AuditError> {
         for entry in &self.inventory.entries {
             let WalFileName::History(timeline) = entry.name else { continue };
+            // No server reads one of timeline 1: `readTimeLineHistory` in timeline.c.
+            if timeline == TimelineId(1) {
+                continue;
+            }
             self.history_files.insert(timeline);
             let (error, detail) = match archive.read_small(entry, HISTORY_BYTES_MAX) {
                 Ok(bytes) => match History::parse(timeline, &bytes) {
-                    Ok(history) if history.parent().is_none() && timeline != TimelineId(1) => {
+                    Ok(history) if history.parent().is_none() => {
                         self.findings.push(without_parent(entry.name, timeline, bytes.is_empty()));
                         continue;
                     }

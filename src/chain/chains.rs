@@ -141,8 +141,10 @@ impl Chains {
     pub fn newest(&self) -> Option<ClusterId> {
         let rank = |(id, cluster): &(&ClusterId, &Cluster)| {
             let files: u64 = cluster.chains.values().map(|chain| chain.present.count()).sum();
-            // A damaged header can invent a cluster; it will not invent several files of it.
-            (files > 1, cluster.versions.last().copied(), id.system_id, id.segment_size)
+            let ends = cluster.chains.values().filter_map(|chain| chain.ranges.last()).map(|last| last.end);
+            // A damaged header can invent a cluster; it will not invent several files of it. pg_resetwal changes the
+            // size of segments and goes on behind what was there.
+            (files > 1, cluster.versions.last().copied(), id.system_id, ends.max(), id.segment_size)
         };
         self.clusters.iter().max_by_key(rank).map(|(id, _)| *id)
     }

@@ -147,8 +147,9 @@ impl Range {
         let seam = if self.reaches_end() { self.close_seam(&mut next) } else { self.end_early() };
         if !matches!(seam, Seam::StillOpen) {
             let goes_on = matches!(seam, Seam::Sound) && self.follows(&mut next);
+            let cut_off = matches!(seam, Seam::CutOff) && self.ends_unbroken;
             self.tail = next.tail;
-            self.ends_unbroken = next.ends_unbroken && (goes_on || !next.runs.is_empty());
+            self.ends_unbroken = next.ends_unbroken && (goes_on || cut_off || !next.runs.is_empty());
             self.append_runs(next.runs, goes_on);
         }
         self.last = next.last;

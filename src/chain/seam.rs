@@ -17,6 +17,8 @@ pub(super) enum Seam {
     Sound,
     /// It is still open: there is nothing behind the seam but more of it.
     StillOpen,
+    /// The WAL ends in it on the other side.
+    CutOff,
     /// It is lost.
     Broken,
 }
@@ -98,9 +100,9 @@ impl Range {
                 Seam::StillOpen
             }
             HeadEnd::Open => {
-                // The WAL ends inside the record.
+                // The WAL ends inside the record. That is no damage as long as nothing stands behind it.
                 next.tail = Some(tail);
-                Seam::Broken
+                Seam::CutOff
             }
             HeadEnd::Broken => {
                 next.name_broken_record(tail.start);

@@ -72,6 +72,11 @@ impl<S: Sink> Walk<S> {
         at: Lsn,
         before: &[u8],
     ) {
+        if self.state == State::Lost && self.is_stale(fault, header, page) && self.was_lost_on_page_before(at)
+        {
+            self.end_before_older_use(at, header.address());
+            return;
+        }
         let wound = self.new_wound(fault, at, at);
         let due = if self.state == State::Open { self.partial.start } else { at };
         if self.state != State::Lost {
@@ -90,6 +95,39 @@ impl<S: Sink> Walk<S> {
             }
         }
         self.lose();
+    }
+
+    /// Whether a whole record that links to `prev` was written when the file was used before: what is written now links to
+    /// the last record here or to a later one. A server writes whole pages, and a walreceiver what it was sent: behind
+    /// that the file's older use shows.
+    ///
+    /// PostgreSQL: `XLogWalRcvWrite` in `src/backend/replication/walreceiver.c`, 9.5 to 19.
+    #[cold]
+    pub(super) fn is_of_older_use(&self, prev: Lsn) -> bool {
+        self.out.runs.last().is_some_and(|run| prev < run.last)
+    }
+
+    /// Whether the place in the WAL was lost on the page in front of `at`, behind the last good record.
+    fn was_lost_on_page_before(&self, at: Lsn) -> bool {
+        let begin = Lsn(at.0.saturating_sub(self.setup.format.page_bytes as u64));
+        let lost = self.out.wounds.last().map(|wound| wound.lsn);
+        let good = self.out.runs.last().map(|run| run.end);
+        lost.zip(good).is_some_and(|(lost, good)| begin <= lost && lost < at && good <= lost)
+    }
+
+    /// The WAL ends before `lsn`, from where on older use of the file shows; or before that, where what was taken for
+    /// damage is the middle of something older.
+    #[cold]
+    pub(super) fn end_before_older_use(&mut self, lsn: Lsn, found: Lsn) {
+        let good = self.out.runs.last().map_or(Lsn::INVALID, |run| run.end);
+        let mut from = lsn;
+        while let Some(last) = self.out.wounds.pop_if(|last| last.lsn >= good && last.lsn < lsn) {
+            from = from.min(last.lsn);
+        }
+        (self.suspect, self.unbroken) = (false, true);
+        self.state = State::Between;
+        let wound = self.new_wound(Fault::PrevLink { expected: self.prev, found }, from, from);
+        self.assume_end(Ending::Stale { from, found }, wound);
     }
 
     /// Whether a page at a wrong address is left over from an older use of the file: its address is that of the

@@ -10,7 +10,7 @@ use crate::wal::version::Major;
 pub const WHOLE_CAPTURE_BYTES: usize = 16 << 20;
 
 /// Bytes kept of the rest of a record that began in an earlier segment: what record it is is not known here.
-pub const HEAD_CAPTURE_BYTES: usize = 64 << 10;
+pub const HEAD_CAPTURE_BYTES: usize = 4 << 20;
 
 /// How a segment is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -56,6 +56,10 @@ impl<S: Sink> Walk<S> {
             let body = record.get(HEADER_BYTES..).unwrap_or_default();
             let fault = link.err().or_else(|| crc_fault(computed, header.crc()));
             if let Some(fault) = fault {
+                if computed == header.crc() && self.is_of_older_use(header.prev()) {
+                    self.end_before_older_use(lsn, header.prev());
+                    return;
+                }
                 self.doubtful_record(fault, lsn);
                 if computed == header.crc() {
                     // The bytes are as they were written; it is what came before that is missing.
