@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use support::{Backup, Server, account, backup, server, tools};
 use walproof::clock::Clock;
-use walproof::recovery::settings::{copy_command, files, settings, write};
+use walproof::recovery::fetch::copy_command;
+use walproof::recovery::settings::{files, settings, write};
 use walproof::recovery::{Action, TargetSetting, Wanted};
 use walproof::timeline::TimelineTarget;
 use walproof::wal::Xid;
@@ -33,7 +34,7 @@ fn recover(backup: &Backup, archive: &Path, target: &TargetSetting, inclusive: b
         inclusive,
         timeline: TimelineTarget::Current,
         action: Action::Shutdown,
-        restore_command: &command,
+        restore_command: Some(&command),
     };
     let major = backup.major().to_string().parse().unwrap();
     let map = settings(&wanted, major).unwrap();

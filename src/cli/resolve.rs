@@ -3,14 +3,14 @@
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
 use super::reading::Reading;
-use crate::archive::{Archive, Layout};
+use crate::archive::Archive;
 
 use crate::backup::BaseBackup;
 use crate::clock::{Clock, TimeError};
 use crate::recovery::judge::{JudgeError, read_xid};
 use crate::recovery::resolve::{Problem, ProblemCode, Resolution, resolve};
 use crate::recovery::{
-    Action, Conf, Library, RecoverySettings, Request, Target, TargetSetting, Wanted, settings,
+    Action, Conf, Library, RecoverySettings, Request, Target, TargetSetting, Wanted, fetch, settings,
 };
 use crate::report::json::Document;
 use crate::report::resolve::{
@@ -18,7 +18,7 @@ use crate::report::resolve::{
 };
 
 use crate::timeline::TimelineTarget;
-use crate::wal::{Lsn, Major};
+use crate::wal::{Lsn, Major, SegmentSize};
 use clap::Args;
 use indexmap::IndexMap;
 use std::path::PathBuf;
@@ -129,7 +129,7 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
     let library = reading.library(common, &options)?;
     let archive = &reading.archive;
     let major = args.postgres.unwrap_or(library.major);
-    let question = match question(args, major, &clock) {
+    let mut question = match question(args, major, &clock) {
         Ok(question) => question,
         Err(Unasked::Error(error)) => return Err(error),
         Err(Unasked::No(no)) => {
@@ -141,6 +141,9 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
             return Ok(Status::Bad);
         }
     };
+    if question.restore_command.is_none() {
+        question.restore_command = restore_command(args, &reading, library.segment_size)?;
+    }
     let only = chosen_backup(args, &backups)?;
     let request = Request {
         target: &question.target,
@@ -153,7 +156,7 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
     let answer = compose(args, &reading, &library, &backups, &resolution, &question, &request)?;
     give(args, archive, &answer, new_timeline(&library, &answer))?;
     if let (Some(directory), true) = (&args.settings, answer.is_feasible()) {
-        write_settings(args, directory, &question, major, archive)?;
+        write_settings(args, directory, &question, major)?;
     }
     Ok(if answer.is_feasible() { Status::Good } else { Status::Bad })
 }
@@ -197,7 +200,7 @@ fn question(args: &ResolveArgs, major: Major, clock: &Clock) -> Result<Question,
     let usage = |message: String| Unasked::Error(CommandError::Usage(message));
     let text = args.target_timeline.as_deref();
     let timeline = match text {
-        Some(text) => TimelineTarget::parse(text, major).map_err(|error| usage(error.to_string()))?,
+        Some(text) => TimelineTarget::asked(text, major).map_err(|error| usage(error.to_string()))?,
         None => TimelineTarget::default_for(major),
     };
     let setting = if let Some(time) = &given.target_time {
@@ -317,7 +320,7 @@ fn from_conf(
     // What is said on the command line counts more than the file.
     let (timeline, text) = match &args.target_timeline {
         Some(text) => (
-            TimelineTarget::parse(text, major).map_err(|error| usage(error.to_string()))?,
+            TimelineTarget::asked(text, major).map_err(|error| usage(error.to_string()))?,
             Some(text.clone()),
         ),
         None => (judged.timeline, judged.timeline_text),
@@ -337,7 +340,6 @@ fn recovery_settings(
     args: &ResolveArgs,
     question: &Question,
     major: Major,
-    archive: &Archive,
 ) -> Result<IndexMap<String, String>, CommandError> {
     let target = match &question.target {
         Target::Latest => None,
@@ -348,25 +350,32 @@ fn recovery_settings(
         // With its offset: the server's own zone must not matter.
         Target::Time(time) => Some(TargetSetting::Time(Clock::utc().server(*time))),
     };
-    let restore_command = question.restore_command.clone().unwrap_or_else(|| restore_command(archive));
     let wanted = Wanted {
         target: target.as_ref(),
         inclusive: question.inclusive,
         timeline: question.timeline,
         action: args.target_action,
-        restore_command: &restore_command,
+        restore_command: question.restore_command.as_deref(),
     };
     settings::settings(&wanted, major).map_err(|error| CommandError::Usage(error.to_string()))
 }
 
-/// How a server gets a file out of this archive.
-fn restore_command(archive: &Archive) -> String {
-    match archive.layout() {
-        Layout::WalG => "wal-g wal-fetch %f %p".to_owned(),
-        _ => {
-            let location = std::path::absolute(archive.location());
-            settings::copy_command(&location.unwrap_or_else(|_| PathBuf::from(archive.location())))
+/// How a server gets a file out of this archive, where that is known.
+fn restore_command(
+    args: &ResolveArgs,
+    reading: &Reading,
+    size: SegmentSize,
+) -> Result<Option<String>, CommandError> {
+    let archive = &reading.archive;
+    let command = fetch::restore_command(archive.layout(), archive.location(), &reading.plan.entries, size);
+    let unknown = "no restore_command is known that is sure to work for this archive: give --restore-command";
+    match command {
+        None if args.settings.is_some() => Err(CommandError::Usage(unknown.to_owned())),
+        None => {
+            tracing::warn!("{unknown}");
+            Ok(None)
         }
+        known => Ok(known),
     }
 }
 
@@ -386,7 +395,7 @@ fn compose(
         question.timeline_text.clone(),
         request.clock,
     );
-    context.settings = recovery_settings(args, question, request.major, &reading.archive)?;
+    context.settings = recovery_settings(args, question, request.major)?;
     context.files = settings::files(&context.settings, request.major);
     let records = match &resolution.chosen {
         Some((_, assessment)) => match &assessment.prediction.route {
@@ -422,9 +431,8 @@ fn write_settings(
     directory: &std::path::Path,
     question: &Question,
     major: Major,
-    archive: &Archive,
 ) -> Result<(), CommandError> {
-    let files = settings::files(&recovery_settings(args, question, major, archive)?, major);
+    let files = settings::files(&recovery_settings(args, question, major)?, major);
     settings::write(directory, &files, args.force)
         .map_err(|error| CommandError::Failed(error.to_string()))?;
     tracing::info!(

@@ -1,9 +1,10 @@
 //! What a server does with a backup, a target and an archive, and the settings that tell it to.
 
 pub mod conf;
-pub mod held;
+pub mod fetch;
+mod held;
 pub mod judge;
-mod library;
+pub mod library;
 pub mod model;
 pub mod prediction;
 pub mod resolve;

@@ -27,7 +27,7 @@ pub struct Wanted<'a> {
     /// What to do at the target.
     pub action: Action,
     /// How the server gets a WAL file.
-    pub restore_command: &'a str,
+    pub restore_command: Option<&'a str>,
 }
 
 /// The settings cannot be written for a version, or not at all.
@@ -71,7 +71,9 @@ pub fn settings(wanted: &Wanted<'_>, major: Major) -> Result<IndexMap<String, St
         map.insert(name.to_owned(), value);
         Ok(())
     };
-    set("restore_command", wanted.restore_command.to_owned())?;
+    if let Some(command) = wanted.restore_command {
+        set("restore_command", command.to_owned())?;
+    }
     match wanted.target {
         None => {}
         Some(TargetSetting::Time(time)) => set("recovery_target_time", time.clone())?,
@@ -142,13 +144,6 @@ pub fn quote(value: &str) -> String {
 /// A byte as the three octal digits of an escape.
 fn octal(byte: u32) -> String {
     format!("\\{byte:03o}")
-}
-
-/// A `restore_command` that copies plain files out of a directory: quoted for the shell, with the per cent signs doubled
-/// that the server would take for its own.
-pub fn copy_command(directory: &Path) -> String {
-    let path = directory.to_string_lossy().replace('%', "%%").replace('\'', r"'\''");
-    format!("cp '{}'/%f \"%p\"", path.trim_end_matches('/'))
 }
 
 /// Writes the files into a directory, which is made if need be. A file that is there is an error, and nothing is written at

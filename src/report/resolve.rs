@@ -44,6 +44,7 @@ struct BackupAnswer {
     #[serde(serialize_with = "json::optional_text")]
     stop_lsn: Option<Lsn>,
     source: Option<String>,
+    cautions: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -259,6 +260,7 @@ pub fn answer(
         checkpoint_lsn: backup.checkpoint_lsn,
         stop_lsn: backup.stop_lsn,
         source: backup.source().map(|source| source.path.display().to_string()),
+        cautions: backup.cautions.clone(),
     });
     if let Some(history) = &prediction.history {
         answer.timeline.resolved = Some(history.timeline);
@@ -392,6 +394,7 @@ fn rows(answer: &ResolveAnswer, new_timeline: Option<TimelineId>) -> Vec<(&'stat
             "from backup",
             format!("{}{source}, start {} on timeline {}", backup.label, backup.start_lsn, backup.timeline),
         ));
+        rows.extend(backup.cautions.iter().map(|caution| ("mind", caution.clone())));
     }
     if let Some(resolved) = answer.timeline.resolved {
         let path: Vec<String> = answer.timeline.path.iter().map(ToString::to_string).collect();

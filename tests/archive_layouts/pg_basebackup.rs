@@ -93,6 +93,8 @@ fn ask(command: &str, location: &str, arguments: &[&str], variables: &[(String, 
     }
     if let Some(backup) = keys.get_mut("backup").and_then(Value::as_object_mut) {
         backup.remove("source");
+        // How much of a tar could be looked at.
+        backup.remove("cautions");
     }
     (answer, output.status.code().unwrap())
 }
