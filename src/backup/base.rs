@@ -225,26 +225,13 @@ impl BaseBackup {
 
     /// Whether a person may mean this backup by `name`: its label, another of its names, its path, or its start.
     pub fn is_called(&self, name: &str) -> bool {
-        self.label == name
-            || self.aliases.iter().any(|alias| alias == name)
+        self.has_name(name)
             || self.sources.iter().any(|source| source.path == Path::new(name))
             || name.parse() == Ok(self.start_lsn)
     }
 
-    /// The backups that an incremental one builds on, nearest first, down to a full one. The error is the start and
-    /// timeline of the one that is missing from `all`.
-    pub fn chain<'a>(&self, all: &'a [Self]) -> Result<Vec<&'a Self>, (Lsn, TimelineId)> {
-        let mut chain = Vec::new();
-        let mut from = self.incremental_from;
-        let mut below = self.start_lsn;
-        while let Some((lsn, timeline)) = from {
-            let base = all.iter().find(|b| b.start_lsn == lsn && b.timeline == timeline && lsn < below);
-            let base = base.ok_or((lsn, timeline))?;
-            chain.push(base);
-            below = lsn;
-            from = base.incremental_from;
-        }
-        Ok(chain)
+    fn has_name(&self, name: &str) -> bool {
+        self.label == name || self.aliases.iter().any(|alias| alias == name)
     }
 
     /// Two accounts of one backup: the same start on the same timeline of the same cluster, as far as both know it.
@@ -339,7 +326,31 @@ pub fn merge(mut accounts: Vec<BaseBackup>) -> Vec<BaseBackup> {
                 backup.source().map(|source| source.path.display().to_string()).unwrap_or_default();
         }
     }
+    break_chains(&mut merged);
     merged
+}
+
+/// What builds on a backup that is gone or that nobody can recover from is no better than that.
+fn break_chains(backups: &mut [BaseBackup]) {
+    loop {
+        let missing = |backup: &BaseBackup| {
+            backup.depends_on.iter().find_map(|name| {
+                match backups.iter().find(|other| other.has_name(name)) {
+                    None => Some(format!("it builds on {name}, which is not there")),
+                    Some(base) => {
+                        base.unusable.is_some().then(|| format!("it builds on {name}, which cannot be used"))
+                    }
+                }
+            })
+        };
+        let mut broken = backups.iter().enumerate().filter(|(_, backup)| backup.unusable.is_none());
+        let Some((index, reason)) = broken.find_map(|(index, backup)| Some((index, missing(backup)?))) else {
+            return;
+        };
+        if let Some(backup) = backups.get_mut(index) {
+            backup.unusable = Some(reason);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -404,13 +415,27 @@ mod tests {
         let label = include_str!("../../tests/data/backup/pg15/backup_label");
         let combined = account(label, SourceKind::DataDirectory);
         assert_eq!(merge(vec![incremental.clone(), combined])[0].why_unusable(), None);
+    }
 
-        assert_eq!(incremental.chain(&[]), Err((Lsn(0x140_0028), TimelineId(1))));
-        let full = BaseBackup { start_lsn: Lsn(0x140_0028), ..history() };
-        let all = [full, incremental.clone()];
-        assert_eq!(incremental.chain(&all).map(|chain| chain.len()), Ok(1));
-        let looping =
-            BaseBackup { incremental_from: Some((incremental.start_lsn, TimelineId(1))), ..incremental };
-        assert!(looping.chain(std::slice::from_ref(&looping)).is_err());
+    #[test]
+    fn what_builds_on_nothing_cannot_be_used() {
+        let named = |label: &str, start: u64, on: &[&str]| BaseBackup {
+            label: label.to_owned(),
+            start_lsn: Lsn(start),
+            depends_on: on.iter().map(|name| (*name).to_owned()).collect(),
+            ..history()
+        };
+        let usable = |backups: Vec<BaseBackup>| {
+            let merged = merge(backups);
+            merged.iter().map(|backup| backup.why_unusable().is_none()).collect::<Vec<_>>()
+        };
+        let (full, delta) = (named("full", 0x100_0028, &[]), named("delta", 0x200_0028, &["full"]));
+        let on_delta = named("on delta", 0x300_0028, &["delta"]);
+        assert_eq!(usable(vec![full.clone(), delta.clone(), on_delta.clone()]), [true; 3]);
+        assert_eq!(usable(vec![delta.clone(), on_delta.clone()]), [false; 2]);
+        let corrupt = BaseBackup { unusable: Some("CORRUPT".to_owned()), ..full };
+        assert_eq!(usable(vec![corrupt, delta, on_delta]), [false; 3]);
+        let circle = [named("a", 0x100_0028, &["b"]), named("b", 0x200_0028, &["a"])];
+        assert_eq!(usable(circle.to_vec()), [true; 2], "a tool's mistake, which does not hang");
     }
 }

@@ -78,8 +78,27 @@ struct Range {
 struct File {
     #[serde(rename = "Path")]
     path: Option<String>,
+    #[serde(rename = "Encoded-Path")]
+    encoded_path: Option<String>,
     #[serde(rename = "Size", default)]
     size: u64,
+}
+
+impl File {
+    /// Whether it holds only what changed since another backup. A path that is not UTF-8, and every one with
+    /// `--manifest-force-encode`, stands there in hexadecimal.
+    fn is_incremental(&self) -> bool {
+        const MARK: &str = "INCREMENTAL.";
+        const ENCODED: &str = "494e4352454d454e54414c2e";
+        let plain = self.path.as_deref().and_then(|path| path.rsplit('/').next());
+        let marked = |encoded: &str| {
+            let name = encoded.as_bytes().chunks(2).rev().take_while(|digits| *digits != b"2f");
+            let digits = name.count() * 2;
+            encoded.get(encoded.len().saturating_sub(digits)..).is_some_and(|name| name.starts_with(ENCODED))
+        };
+        plain.is_some_and(|name| name.starts_with(MARK))
+            || self.encoded_path.as_deref().map(str::to_ascii_lowercase).is_some_and(|path| marked(&path))
+    }
 }
 
 fn lsn<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Lsn, D::Error> {
@@ -109,8 +128,7 @@ impl<'de> Deserialize<'de> for Files {
                 while let Some(file) = list.next_element::<File>()? {
                     files.count += 1;
                     files.bytes = files.bytes.saturating_add(file.size);
-                    let name = file.path.as_deref().and_then(|path| path.rsplit('/').next());
-                    files.incremental |= name.is_some_and(|name| name.starts_with("INCREMENTAL."));
+                    files.incremental |= file.is_incremental();
                 }
                 Ok(files)
             }

@@ -9,8 +9,9 @@ use crate::backup::Discovered;
 use crate::scan::zone::FileZone;
 use crate::scan::{Detail, Expectation, FactStore, SegmentFacts};
 use crate::wal::Lsn;
+use crate::wal::record::MAX_RECORD_BYTES;
 use rusqlite::params;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -158,6 +159,30 @@ impl Keeper {
             forget_places(transaction)
         })?;
         Ok(gone.len() as u64)
+    }
+
+    /// Forgets the files of these names and those that a record begun in them may reach: what is kept of them is not what
+    /// they hold, so they are read again.
+    pub fn forget(&self, names: &BTreeSet<&str>) -> Result<(), CatalogError> {
+        let named = |known: &&Known| names.contains(known.row.name.as_str());
+        let begins: Vec<Lsn> = self.known.values().filter(named).map(|known| known.row.start).collect();
+        let reached = |known: &Known| {
+            begins
+                .iter()
+                .any(|begin| (*begin..begin.plus(u64::from(MAX_RECORD_BYTES))).contains(&known.row.start))
+        };
+        let stale = self.known.values().filter(|known| named(known) || reached(known)).map(|known| known.id);
+        let stale: Vec<i64> = stale.collect();
+        if stale.is_empty() {
+            return Ok(());
+        }
+        self.lock().catalog.write(|transaction| {
+            for id in &stale {
+                transaction.execute("DELETE FROM block WHERE file = ?1", [id])?;
+                transaction.execute("DELETE FROM file WHERE id = ?1", [id])?;
+            }
+            forget_places(transaction)
+        })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {

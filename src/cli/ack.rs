@@ -2,13 +2,16 @@
 
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
+use super::reading::Reading;
 use crate::archive::Archive;
+use crate::audit::{Audit, Options};
 use crate::clock::{self, Clock};
+use crate::finding::{Code, Finding, Severity};
 use crate::report::json::Document;
 use crate::report::printable;
-use crate::retention::baseline::{Accepted, Baseline, BaselineError};
+use crate::retention::baseline::{Accepted, Baseline, BaselineError, last_of, place_of};
 use crate::retention::places;
-use crate::wal::{SegmentName, WalFileName};
+use crate::wal::WalFileName;
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -19,8 +22,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct AckArgs {
     #[command(flatten)]
     common: CommonArgs,
-    /// The file whose loss or damage is accepted, as findings name it. Of a gap: its first segment; the gap is accepted
-    /// as far as it goes now
+    /// The file whose loss or damage is accepted, as findings name it. What is wrong with it now is accepted, a gap as far
+    /// as it goes now
     #[arg(long, value_name = "NAME")]
     segment: String,
     /// Why it is accepted
@@ -55,21 +58,21 @@ pub(super) fn run(args: &AckArgs) -> Result<Status, CommandError> {
     if args.reason.trim().is_empty() {
         return Err(CommandError::Usage("a reason is needed: somebody will ask".to_owned()));
     }
-    let archive = args.common.open()?;
+    let clock = args.common.clock()?;
+    let options = Options { clock, ..Options::default() };
+    let reading = Reading::open(&args.common, &options)?;
+    let audit = reading.audit(&args.common, &options)?;
+    let archive = reading.archive;
     let path = place(args.baseline.as_deref(), &archive)?;
     let mut known = Baseline::load(&path)?;
-    known.accept(Accepted {
-        segment: args.segment.clone(),
-        reason: args.reason.clone(),
-        accepted_at: Clock::utc().iso(clock::now()),
-        through: end_of_gap(&archive, &args.segment)?,
-        codes: Vec::new(),
-    });
+    let accepted = accepted(args, &audit)?;
+    let segment = accepted.segment.clone();
+    known.accept(accepted);
     known.save(&path)?;
     match args.common.format {
         Format::Text => {
             let shown = printable(&path.display().to_string());
-            common::answer(&format!("{} is accepted as lost, recorded in {shown}\n", args.segment))?;
+            common::answer(&format!("{segment} is accepted as lost, recorded in {shown}\n"))?;
         }
         Format::Json => {
             let answer = AckAnswer { baseline: path.display().to_string(), accepted: &known.accepted };
@@ -79,27 +82,32 @@ pub(super) fn run(args: &AckArgs) -> Result<Status, CommandError> {
     Ok(Status::Good)
 }
 
-/// Of a segment that is not there: a name just in front of the next one that is, so that a gap that grows is news.
-fn end_of_gap(archive: &Archive, segment: &str) -> Result<Option<String>, CommandError> {
-    let Some(WalFileName::Segment(lost)) = WalFileName::parse(segment) else { return Ok(None) };
-    let present: BTreeSet<SegmentName> = archive
-        .inventory()?
-        .entries
-        .iter()
-        .filter_map(|entry| match entry.name {
-            WalFileName::Segment(name) => Some(name),
-            _ => None,
-        })
-        .collect();
-    if present.contains(&lost) {
-        return Ok(None);
+/// What is wrong with the file now, or the gap that it is in: that is what is accepted, and nothing that comes later.
+fn accepted(args: &AckArgs, audit: &Audit) -> Result<Accepted, CommandError> {
+    let wanted = args.segment.as_str();
+    let is_bad = |finding: &&Finding| finding.severity != Severity::Info;
+    let in_gap = |finding: &&Finding| {
+        let first = finding.segment.as_deref().unwrap_or_default();
+        finding.code == Code::SegmentMissing && (first..=last_of(finding).unwrap_or(first)).contains(&wanted)
+    };
+    let gap = audit.findings.iter().filter(is_bad).find(in_gap);
+    let segment = gap.and_then(|gap| gap.segment.clone()).unwrap_or_else(|| wanted.to_owned());
+    let of_file = audit.findings.iter().filter(is_bad).filter(|f| f.segment.as_ref() == Some(&segment));
+    let of_file: Vec<&Finding> = of_file.collect();
+    if of_file.is_empty() {
+        return Err(CommandError::Usage(format!(
+            "nothing is wrong with {wanted}, so there is nothing to accept: name a file as `walproof verify` does"
+        )));
     }
-    let next = present.range(lost..).next().filter(|next| next.timeline == lost.timeline);
-    // Names are compared, whatever the size of segments: it need not be the name of one.
-    Ok(next.map(|next| match next.segment.checked_sub(1) {
-        Some(segment) => SegmentName { segment, ..*next }.to_string(),
-        None => SegmentName { log: next.log.saturating_sub(1), segment: u32::MAX, ..*next }.to_string(),
-    }))
+    let unique = |texts: BTreeSet<String>| texts.into_iter().collect::<Vec<_>>();
+    Ok(Accepted {
+        segment,
+        reason: args.reason.clone(),
+        accepted_at: Clock::utc().iso(clock::now()),
+        through: gap.and_then(last_of).map(ToOwned::to_owned),
+        codes: unique(of_file.iter().map(|finding| finding.code.name().to_owned()).collect()),
+        lsns: unique(of_file.iter().map(|finding| place_of(finding)).collect()),
+    })
 }
 
 /// Where the baseline of `archive` is.

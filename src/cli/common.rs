@@ -138,9 +138,14 @@ impl CommonArgs {
             (false, 2) => "debug",
             (false, _) => "trace",
         };
-        let filter = EnvFilter::try_from_env("WALPROOF_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+        let filter = match std::env::var("WALPROOF_LOG").ok().filter(|text| !text.is_empty()) {
+            Some(text) => EnvFilter::try_new(&text)
+                .map_err(|error| CommandError::Usage(format!("WALPROOF_LOG=\"{text}\": {error}")))?,
+            None => EnvFilter::new(level),
+        };
         let _ = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .with_ansi(self.colored(io::stderr().is_terminal()))
             .with_writer(io::stderr)
             .without_time()
             .try_init();
@@ -164,17 +169,19 @@ impl CommonArgs {
         Options { clock: clock.clone(), detail: Detail::Ends, ..Options::default() }
     }
 
-    /// The colours for standard output.
-    pub(super) fn palette(&self) -> Palette {
-        let wanted = match self.color {
+    /// Whether to write in colours to what is a terminal or is none.
+    fn colored(&self, is_terminal: bool) -> bool {
+        let refused = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        match self.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => {
-                io::stdout().is_terminal()
-                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            }
-        };
-        Palette { colored: wanted }
+            ColorChoice::Auto => is_terminal && !refused(),
+        }
+    }
+
+    /// The colours for standard output.
+    pub(super) fn palette(&self) -> Palette {
+        Palette { colored: self.colored(io::stdout().is_terminal()) }
     }
 
     /// A bar that follows a scan, where one is wanted.

@@ -7,6 +7,7 @@ use super::reading::Reading;
 use crate::audit::Options;
 use crate::backup::{self, LoadError};
 use crate::clock::{self, Clock};
+use crate::find::loss::Loss;
 use crate::find::prune::can_narrow;
 use crate::find::query::{Found, KINDS, is_subtransaction};
 use crate::find::{Index, Order, Query};
@@ -14,8 +15,10 @@ use crate::names::{self, Names};
 use crate::recovery::Library;
 use crate::report::find;
 use crate::report::json::Document;
+use crate::report::text::counted;
 use crate::scan::Detail;
 use crate::scan::catalog_rows::Sighting;
+use crate::scan::event::What;
 use crate::wal::{Lsn, PgTime, TimelineId, Xid};
 use clap::{Args, ValueEnum};
 use std::collections::BTreeSet;
@@ -95,7 +98,8 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
         query.databases = args.database.as_deref().map(|wanted| databases(wanted, &names)).transpose()?;
         check_table(args.table.as_deref(), &names)?;
         let found = query.run(index, &names);
-        let notes = notes(&query, &found);
+        let mut notes = notes(&query, &found, index, &names);
+        notes.extend(incomplete(&query, index, &names));
         let answer = find::answer(&found, &names, library.major, &clock, read_as.clone(), notes);
         let location = &common.archive;
         match common.format {
@@ -116,10 +120,45 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
 }
 
 /// What a person should know about an answer.
-fn notes(query: &Query, found: &[Found<'_>]) -> Vec<String> {
-    let Some(xid) = query.xid else { return Vec::new() };
+fn notes(query: &Query, found: &[Found<'_>], index: &Index, names: &Names) -> Vec<String> {
+    let Some(xid) = query.xid else { return dropped_too(query, index, names) };
     let owners = found.iter().map(|one| one.happening).filter(|happening| is_subtransaction(happening, xid));
     owners.map(|owner| format!("{xid} is a subtransaction of transaction {}", owner.event.xid)).collect()
+}
+
+/// Of a record that was too long to be kept whole, what it dropped may be missing.
+fn incomplete(query: &Query, index: &Index, names: &Names) -> Vec<String> {
+    if query.kind.is_none() && query.table.is_none() {
+        return Vec::new();
+    }
+    let all = Query { kind: None, table: None, databases: None, limit: None, ..query.clone() };
+    let is_incomplete = |one: &&Found<'_>| match &one.happening.event.what {
+        What::End(end) => end.details.as_ref().is_some_and(|details| details.incomplete),
+        _ => false,
+    };
+    let found = all.run(index, names);
+    let found = found.iter().filter(is_incomplete).map(|one| &one.happening.event);
+    found
+        .map(|event| {
+            format!(
+                "the record of transaction {} at {} was too long to be kept whole: what it dropped may be missing here",
+                event.xid, event.lsn
+            )
+        })
+        .collect()
+}
+
+/// Who asks for drops should know of whole databases.
+fn dropped_too(query: &Query, index: &Index, names: &Names) -> Vec<String> {
+    let asks_for_drops = query.kind.as_deref() == Some(Loss::Drop.name()) && query.table.is_none();
+    let kinds = ["drop-database", "drop-tablespace"].into_iter().filter(|_| asks_for_drops);
+    kinds
+        .filter_map(|kind| {
+            let query = Query { kind: Some(kind.to_owned()), limit: None, ..query.clone() };
+            let count = query.run(index, names).len() as u64;
+            (count > 0).then(|| format!("{} more: --kind {kind}", counted(count, "event")))
+        })
+        .collect()
 }
 
 /// Rows of catalogs from the data files of the backups given.

@@ -7,6 +7,7 @@ use crate::audit::{self, Options};
 use crate::catalog::{self, Catalog, Keeper, Tally};
 use crate::report::index::{self, IndexAnswer};
 use crate::report::json::Document;
+use crate::retention::baseline;
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -77,7 +78,8 @@ fn conclude(
         reading.keep_places(options)?;
         tally
     };
-    let audit = audit::judge(&reading.plan, &survey, options);
+    let mut audit = audit::judge(&reading.plan, &survey, options);
+    baseline::acknowledge(&mut audit, &super::ack::baseline(None, &reading.archive)?);
     let location = reading.archive.location().to_owned();
     let total = reading.plan.entries.len() as u64;
     let catalog = reading.into_catalog().ok_or_else(no_place)?;

@@ -4,8 +4,9 @@ use super::common::{self, CommandError, CommonArgs};
 use crate::archive::{Archive, Entry};
 use crate::audit::{self, Audit, AuditError, Options, Plan, Survey};
 use crate::backup::{self, BaseBackup, Discovered};
-use crate::catalog::{Catalog, CatalogError, Keeper, Place, Tally, default_place};
+use crate::catalog::{Catalog, CatalogError, Keeper, Offline, Place, Tally, default_place};
 use crate::find::prune::{Selection, widen_across, with_successors};
+use crate::finding::Severity;
 use crate::recovery::Library;
 use crate::scan::FactStore;
 use crate::scan::zone::FileZone;
@@ -60,15 +61,22 @@ impl Reading {
         let mut plan = audit::plan(&archive, options)?;
         let discovered = backup::discover(&archive, &plan.inventory);
         plan.backups.clone_from(&discovered.backups);
+        tracing::info!(
+            "{}: layout {}, {} WAL files, {} histories, {} accounts of base backups, {}",
+            archive.location(),
+            archive.layout(),
+            plan.entries.len(),
+            plan.histories.len(),
+            discovered.backups.len(),
+            if keeper.is_some() { "with a catalog" } else { "without a catalog" },
+        );
         Ok(Self { archive, plan, discovered, keeper, offline: false })
     }
 
     /// Takes the listing from `catalog`.
     pub(super) fn offline(location: &str, catalog: Catalog, options: &Options) -> Result<Self, CommandError> {
         let kept = catalog.offline()?;
-        if !kept.is_of(location) {
-            tracing::warn!("{} is the catalog of {}", catalog.path().display(), kept.location);
-        }
+        is_its_own(&kept, location)?;
         let archive = kept.archive(location)?;
         let mut plan = audit::plan_of(&archive, kept.inventory, options)?;
         plan.backups.clone_from(&kept.discovered.backups);
@@ -84,9 +92,7 @@ impl Reading {
         options: &Options,
     ) -> Result<Self, CommandError> {
         let (kept, keeper) = catalog.offline_in(chosen)?;
-        if !kept.is_of(location) {
-            tracing::warn!("this is the catalog of {}", kept.location);
-        }
+        is_its_own(&kept, location)?;
         let archive = kept.archive(location)?;
         let plan = audit::plan_of(&archive, kept.inventory, options)?;
         Ok(Self { archive, plan, discovered: kept.discovered, keeper: Some(keeper), offline: true })
@@ -159,6 +165,22 @@ impl Reading {
         Ok(audit?)
     }
 
+    /// After a run that read all bytes without the catalog: a catalog that is there forgets the files that this run found
+    /// damaged, so that nobody answers from what they held before. Bit rot changes neither size nor time.
+    pub(super) fn distrust(&self, common: &CommonArgs, audit: &Audit) {
+        let there = common.catalog_path().filter(|path| !common.no_catalog && path.exists());
+        let (None, Some(path)) = (&self.keeper, there) else { return };
+        let errors = audit.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        let names: BTreeSet<&str> = errors.filter_map(|finding| finding.segment.as_deref()).collect();
+        if names.is_empty() {
+            return;
+        }
+        let forgotten = Catalog::open(&path).and_then(Keeper::new).and_then(|keeper| keeper.forget(&names));
+        if let Err(error) = forgotten {
+            tracing::warn!("{error}: what other commands take from it may be older than this damage");
+        }
+    }
+
     /// Writes to the catalog what this run has found out.
     pub(super) fn remember(&self) -> Result<Tally, CatalogError> {
         self.remember_with([])
@@ -194,6 +216,14 @@ impl Reading {
     fn store(&self) -> Option<&dyn FactStore> {
         self.keeper.as_ref().map(|keeper| keeper as &dyn FactStore)
     }
+}
+
+/// What another archive holds is no answer for this one.
+fn is_its_own(kept: &Offline, location: &str) -> Result<(), CommandError> {
+    if kept.is_of(location) {
+        return Ok(());
+    }
+    Err(CommandError::Failed(format!("the catalog is of {}, not of {location}", kept.location)))
 }
 
 /// There is no directory for catalogs.

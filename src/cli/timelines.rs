@@ -7,6 +7,7 @@ use crate::audit;
 use crate::recovery::windows::windows;
 use crate::report::json::Document;
 use crate::report::timelines;
+use crate::retention::baseline;
 use clap::Args;
 
 /// What `timelines` takes.
@@ -28,7 +29,8 @@ pub(super) fn run(args: &TimelinesArgs) -> Result<Status, CommandError> {
     let (archive, plan) = (&reading.archive, &reading.plan);
     let windows = windows(&library, &backups, library.major)?;
     let survey = audit::join(plan, library.facts_in_order());
-    let audit = audit::judge(plan, &survey, &options);
+    let mut audit = audit::judge(plan, &survey, &options);
+    baseline::acknowledge(&mut audit, &super::ack::baseline(None, archive)?);
     let answer = timelines::answer(&audit, &windows, &backups, &clock);
     match common.format {
         Format::Text => {

@@ -53,11 +53,6 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, CommandError> {
         let message = "--incremental goes by the catalog: --no-catalog cannot be given with it";
         return Err(CommandError::Usage(message.to_owned()));
     }
-    if common.offline && !args.incremental {
-        let message = "verify reads the archive: --offline can only be given with --incremental, to hear again what \
-                       the last runs have found";
-        return Err(CommandError::Usage(message.to_owned()));
-    }
     let options = Options {
         timeline: args.timeline.map(TimelineId),
         from: args.from,
@@ -67,12 +62,14 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, CommandError> {
         ..Options::default()
     };
     let begun = Instant::now();
-    let reading = if args.incremental {
+    // Offline it tells again what the last runs have found.
+    let reading = if args.incremental || common.offline {
         Reading::open(common, &options)?
     } else {
         Reading::with(common, &options, None)?
     };
     let mut audit = reading.audit(common, &options)?;
+    reading.distrust(common, &audit);
     let archive = reading.archive;
     baseline::acknowledge(&mut audit, &super::ack::baseline(args.baseline.as_deref(), &archive)?);
     let took = begun.elapsed();

@@ -79,6 +79,8 @@ struct Dump<'a> {
     each: &'a mut dyn FnMut(&Line) -> io::Result<()>,
     outcome: Outcome,
     open: BTreeMap<TimelineId, Open>,
+    /// Where the last file read of each timeline ends.
+    reached: BTreeMap<TimelineId, Lsn>,
     /// Segments by whose timeline's file they are shown.
     shown: BTreeSet<SegmentName>,
     /// How the last file was written: a guess at the next one's size, so that it need not be read.
@@ -108,6 +110,7 @@ pub fn dump(
         each,
         outcome: Outcome::default(),
         open: BTreeMap::new(),
+        reached: BTreeMap::new(),
         shown: whole.collect(),
         last: None,
         failed: None,
@@ -128,6 +131,7 @@ pub fn dump(
         if dump.is_full() {
             break;
         }
+        dump.look_for_gap(name);
         let owners = plan.owners(name.timeline);
         let mut file = file::File::new(name, owners, entry.stored_size());
         let read = archive.read(entry, &mut scratch, &mut |piece| dump.feed(&mut file, piece));
@@ -163,6 +167,16 @@ impl Dump<'_> {
         of_timeline
             && self.filter.to.is_none_or(|to| start < to)
             && self.filter.from.is_none_or(|from| start.plus(size.bytes()) > from)
+    }
+
+    /// Whether files are missing between the one that was read last on the timeline and this one.
+    fn look_for_gap(&mut self, name: SegmentName) {
+        let start = self.last.and_then(|format| name.start(format.segment_size));
+        let Some((start, reached)) = start.zip(self.reached.get(&name.timeline)) else { return };
+        if *reached < start {
+            tracing::warn!("there is no WAL from {reached} to {start} on timeline {}", name.timeline);
+            self.outcome.wounds += 1;
+        }
     }
 
     fn feed(&mut self, file: &mut file::File, piece: &[u8]) -> ControlFlow<()> {
@@ -234,6 +248,7 @@ impl Dump<'_> {
         }
         self.outcome.wounds += ended.wounds.len() as u64;
         self.last = Some(ended.format);
+        self.reached.insert(name.timeline, ended.end);
         for owner in ended.owners {
             self.shown.insert(SegmentName { timeline: owner, ..name });
         }

@@ -1,7 +1,6 @@
 //! Searching the index.
 
 use super::index::{Happening, Index};
-use super::loss::Loss;
 use super::tables::touches;
 use crate::names::Names;
 use crate::scan::Event;
@@ -149,9 +148,7 @@ impl Query {
             return (!quiet).then_some(Found { happening, kind: own });
         };
         let loss = happening.losses.iter().map(|loss| loss.name()).find(|name| *name == asked);
-        let as_drop =
-            (asked == Loss::Drop.name() && matches!(own, "drop-database" | "drop-tablespace")).then_some(own);
-        (own == asked).then_some(own).or(loss).or(as_drop).map(|kind| Found { happening, kind })
+        (own == asked).then_some(own).or(loss).map(|kind| Found { happening, kind })
     }
 
     fn fits(&self, happening: &Happening, names: &Names) -> bool {

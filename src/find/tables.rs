@@ -82,7 +82,11 @@ pub fn touches(happening: &Happening, wanted: &str, names: &Names) -> bool {
     }
     let (timeline, lsn) = (happening.event.owner, happening.event.lsn);
     let is_called = |database: u32, class: &crate::names::Class| {
-        class.name == wanted || names.qualified(timeline, database, class, lsn) == wanted
+        let schema = names.schema(timeline, database, class, lsn);
+        // Without the schema's row the name may be meant.
+        let fits = |asked: &str| schema.is_none_or(|schema| schema == asked);
+        class.name == wanted
+            || wanted.strip_suffix(&class.name).and_then(|rest| rest.strip_suffix('.')).is_some_and(fits)
     };
     let by_file = |file: &RelationFile| {
         names.file(timeline, *file, lsn).is_some_and(|class| is_called(file.database, class))

@@ -74,11 +74,15 @@ impl Names {
 
     /// A relation's name, with its schema where that is known.
     pub fn qualified(&self, timeline: TimelineId, database: u32, class: &Class, lsn: Lsn) -> String {
-        let book = self.books.get(&timeline);
-        match book.and_then(|book| book.namespace(database, class.namespace, lsn)) {
+        match self.schema(timeline, database, class, lsn) {
             Some(schema) => format!("{schema}.{}", class.name),
             None => class.name.clone(),
         }
+    }
+
+    /// The name of a relation's schema, where that is known.
+    pub fn schema(&self, timeline: TimelineId, database: u32, class: &Class, lsn: Lsn) -> Option<&str> {
+        self.books.get(&timeline)?.namespace(database, class.namespace, lsn)
     }
 
     /// OIDs of the databases that were ever called `name`.

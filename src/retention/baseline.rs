@@ -23,6 +23,9 @@ pub struct Accepted {
     /// Codes of the findings that are accepted; empty: every one in that file.
     #[serde(default)]
     pub codes: Vec<String>,
+    /// Where in the WAL they are; empty: anywhere in that file. Damage elsewhere is news.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lsns: Vec<String>,
 }
 
 /// What was accepted for one archive.
@@ -119,9 +122,15 @@ impl Baseline {
             accepted.segment == segment
                 && accepted.through.as_deref().is_none_or(|last| last_of(finding) <= Some(last))
                 && (codes.is_empty() || codes.iter().any(|code| code == finding.code.name()))
+                && (accepted.lsns.is_empty() || accepted.lsns.contains(&place_of(finding)))
         };
         self.accepted.iter().find(fits).map(|accepted| accepted.reason.as_str())
     }
+}
+
+/// The place of a finding, as a baseline has it; empty for one about a file as a whole.
+pub fn place_of(finding: &Finding) -> String {
+    finding.lsn.map(|lsn| lsn.to_string()).unwrap_or_default()
 }
 
 /// The last segment that a finding is about: of a gap, the second name in what was expected.
@@ -161,6 +170,7 @@ mod tests {
             accepted_at: "2026-01-01T00:00:00Z".to_owned(),
             through: None,
             codes: Vec::new(),
+            lsns: Vec::new(),
         };
         baseline.accept(accepted("one"));
         baseline.accept(accepted("the disk of May"));

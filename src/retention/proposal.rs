@@ -79,6 +79,7 @@ impl Proposal {
             accepted_at: Clock::utc().iso(now),
             through: Some(through),
             codes: vec![Code::SegmentMissing.name().to_owned()],
+            lsns: Vec::new(),
         };
         at_end.chain(on_the_way).map(accepted).collect()
     }

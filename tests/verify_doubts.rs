@@ -1,0 +1,247 @@
+//! What must not pass for whole, and what must not pass for damage: each case was once answered wrongly.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+mod support;
+
+use serde_json::Value;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use support::recorded::Recording;
+
+/// Of a segment of that recording.
+const SIZE: usize = 2 << 20;
+
+/// Copies of some segments of the recorded archive of 16, and a home for what walproof keeps.
+struct Yard(tempfile::TempDir);
+
+impl Yard {
+    fn of(segments: &[&str]) -> Self {
+        let yard = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(yard.archive()).unwrap();
+        for short in segments {
+            yard.put(short);
+        }
+        yard
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.0.path().join("archive")
+    }
+
+    fn place(&self, short: &str) -> PathBuf {
+        self.archive().join(name(short))
+    }
+
+    fn put(&self, short: &str) {
+        fs::copy(Recording::of("16").archive().join(name(short)), self.place(short)).unwrap();
+    }
+
+    fn overwrite(&self, short: &str, offset: usize, bytes: &[u8]) {
+        let file = File::options().write(true).open(self.place(short)).unwrap();
+        file.write_all_at(bytes, offset as u64).unwrap();
+    }
+
+    fn run(&self, command: &str, arguments: &[&str]) -> Output {
+        let mut walproof = Command::new(env!("CARGO_BIN_EXE_walproof"));
+        walproof.arg(command).arg(self.archive()).args(arguments);
+        walproof.env("XDG_CACHE_HOME", self.0.path().join("cache"));
+        walproof.env("XDG_STATE_HOME", self.0.path().join("state"));
+        walproof.output().unwrap()
+    }
+
+    /// Exit status and the codes of errors and warnings.
+    fn verify(&self, arguments: &[&str]) -> (i32, Vec<String>) {
+        let output = self.run("verify", &[arguments, &["--format", "json"]].concat());
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = answer["findings"].as_array().unwrap().iter();
+        let loud = findings.filter(|finding| finding["severity"] != "info");
+        let codes = loud.map(|finding| finding["code"].as_str().unwrap().to_owned()).collect();
+        (output.status.code().unwrap(), codes)
+    }
+
+    fn feasible(&self, arguments: &[&str]) -> bool {
+        let output = self.run("resolve", &[arguments, &["--format", "json"]].concat());
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["feasible"].as_bool().unwrap()
+    }
+}
+
+/// `1-7` is segment 7 of timeline 1.
+fn name(short: &str) -> String {
+    let (timeline, number) = short.split_once('-').unwrap();
+    format!("{timeline:0>8}00000000{number:0>8}")
+}
+
+fn damaged(code: &str) -> (i32, Vec<String>) {
+    (1, vec![code.to_owned()])
+}
+
+const WHOLE: (i32, Vec<String>) = (0, Vec::new());
+
+/// The record at 0/E00E30 goes through 1-E and ends in 1-F… : of this recording 1-8 lies inside one that spans 7 to 9.
+#[test]
+fn wal_that_ends_inside_a_record_that_spans_segments_is_an_end_too_early() {
+    let yard = Yard::of(&["1-5", "1-6", "1-7", "1-8", "1-9", "1-A"]);
+    let whole = fs::read(yard.place("1-8")).unwrap();
+    assert_eq!(yard.verify(&[]), WHOLE);
+    for offset in [8192, 3 * 8192, 8192 + 4000, SIZE - 8192] {
+        yard.overwrite("1-8", 0, &whole);
+        yard.overwrite("1-8", offset, &vec![0; SIZE - offset]);
+        let (status, codes) = yard.verify(&[]);
+        assert!(status == 1 && !codes.is_empty(), "{offset}: {status} {codes:?}");
+    }
+}
+
+#[test]
+fn a_bound_that_is_named_must_be_there() {
+    let yard = Yard::of(&["1-5", "1-6", "1-7", "1-8", "1-A"]);
+    let nine = name("1-9");
+    assert_eq!(yard.verify(&[]), damaged("segment-missing"));
+    for bounds in [&["--from", &nine][..], &["--to", &nine], &["--from", &name("1-5"), "--to", &nine]] {
+        assert_eq!(yard.verify(bounds), damaged("segment-missing"), "{bounds:?}");
+        let with_timeline = [bounds, &["--timeline", "1"]].concat();
+        assert_eq!(yard.verify(&with_timeline), damaged("segment-missing"), "{with_timeline:?}");
+    }
+    assert_eq!(yard.verify(&["--from", &name("1-5"), "--to", &name("1-8")]), WHOLE);
+    assert_eq!(yard.verify(&["--from", &name("1-4")]), (1, vec!["segment-missing".to_owned(); 2]));
+}
+
+/// A walreceiver writes what it was sent: behind that the recycled file's older use shows, in mid-page.
+#[test]
+fn older_use_of_the_last_file_is_the_end_of_the_wal() {
+    let yard = Yard::of(&["1-5", "1-6"]);
+    let (older, newer) = (fs::read(yard.place("1-5")).unwrap(), fs::read(yard.place("1-6")).unwrap());
+    let lsn_of = |line: &str| line.split("lsn: ").nth(1).and_then(|rest| rest.get(..10)).map(str::to_owned);
+    let dump = yard.run("dump", &["--from", "0/C00000", "--to", "0/E00000"]);
+    let text = String::from_utf8(dump.stdout).unwrap();
+    let starts: Vec<usize> = text
+        .lines()
+        .filter_map(lsn_of)
+        .map(|lsn| usize::from_str_radix(lsn.trim_start_matches("0/").trim_end_matches(','), 16).unwrap())
+        .filter(|lsn| *lsn > 0xC0_2000)
+        .map(|lsn| lsn - 0xC0_0000)
+        .collect();
+    assert!(starts.len() > 200);
+    let commits = |yard: &Yard| {
+        let output = yard.run("find", &["--kind", "commit", "--no-catalog", "--format", "json"]);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["events"].as_array().unwrap().iter().map(|event| event["lsn"].to_string()).collect::<Vec<_>>()
+    };
+    let all = commits(&yard);
+    let mut whole = 0;
+    for end in starts.iter().step_by(starts.len() / 60) {
+        yard.overwrite("1-6", 0, &newer[..*end]);
+        yard.overwrite("1-6", *end, &older[*end..]);
+        let (status, codes) = yard.verify(&["--no-catalog"]);
+        whole += usize::from((status, codes.is_empty()) == (0, true));
+        assert!(codes.len() <= 1, "one end, not many wounds: {end:X} {codes:?}");
+        assert!(commits(&yard).iter().all(|lsn| all.contains(lsn)), "phantoms at {end:X}");
+    }
+    assert!(whole > 50, "{whole} of some 60");
+    yard.overwrite("1-6", 0, &newer[..starts[100]]);
+    yard.overwrite("1-6", starts[100], &older[starts[100]..]);
+    yard.put("1-7");
+    assert_eq!(yard.verify(&["--no-catalog"]), damaged("segment-ends-early"));
+}
+
+#[test]
+fn rot_that_a_full_verify_finds_is_not_answered_over() {
+    let yard = Yard::of(&["1-5", "1-6", "1-7", "1-8", "1-9"]);
+    fs::copy(
+        Recording::of("16").archive().join("000000010000000000000005.00000028.backup"),
+        yard.archive().join("000000010000000000000005.00000028.backup"),
+    )
+    .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(yard.run("index", &[]).status.code(), Some(0));
+    assert!(yard.feasible(&[]));
+    let place = yard.place("1-7");
+    let before = fs::metadata(&place).unwrap().modified().unwrap();
+    yard.overwrite("1-7", 25_982, &[0xAA]);
+    File::options().write(true).open(&place).unwrap().set_modified(before).unwrap();
+    assert_eq!(yard.verify(&[]).0, 1);
+    assert_eq!(yard.verify(&["--incremental"]).0, 1);
+    assert!(!yard.feasible(&[]));
+}
+
+#[test]
+fn what_was_accepted_is_that_loss_and_no_other() {
+    let yard = Yard::of(&["1-5", "1-6", "1-7", "1-8", "1-9", "1-A"]);
+    let lost = name("1-6");
+    let ack = |yard: &Yard| yard.run("ack", &["--segment", &lost, "--reason", "test"]).status.code();
+    assert_eq!(ack(&yard), Some(2), "nothing is wrong with it");
+    yard.overwrite("1-6", 25_982, &[0xAA]);
+    assert_eq!(ack(&yard), Some(0));
+    assert_eq!(yard.verify(&[]), WHOLE);
+    assert_eq!(yard.run("timelines", &[]).status.code(), Some(0));
+    assert_eq!(yard.run("index", &[]).status.code(), Some(0));
+    yard.overwrite("1-6", 200_000, &[0xAA; 64]);
+    assert_eq!(yard.verify(&[]).0, 1, "damage elsewhere");
+    fs::remove_file(yard.place("1-6")).unwrap();
+    assert_eq!(yard.verify(&[]), damaged("segment-missing"));
+    assert_eq!(ack(&yard), Some(0));
+    assert_eq!(yard.verify(&[]), WHOLE);
+    fs::remove_file(yard.place("1-7")).unwrap();
+    assert_eq!(yard.verify(&[]), damaged("segment-missing"), "a longer gap");
+}
+
+#[test]
+fn a_partial_is_good_up_to_its_first_damage() {
+    let yard = Yard::of(&["1-5", "1-6"]);
+    let partial = yard.archive().join(name("1-7") + ".partial");
+    fs::copy(Recording::of("16").archive().join(name("1-7")), &partial).unwrap();
+    let told = |yard: &Yard| String::from_utf8(yard.run("verify", &["--no-catalog"]).stdout).unwrap();
+    assert!(told(&yard).contains("with WAL up to") && !told(&yard).contains("damaged:"));
+    File::options().write(true).open(&partial).unwrap().write_all_at(&[0xFF; 64], 2000).unwrap();
+    assert!(told(&yard).contains("damaged:"), "{}", told(&yard));
+}
+
+#[test]
+fn the_catalog_of_another_archive_gives_no_answer() {
+    let (one, other) = (Yard::of(&["1-5", "1-6"]), Yard::of(&["1-5"]));
+    let catalog = one.0.path().join("catalog");
+    let catalog = catalog.to_str().unwrap();
+    assert_eq!(one.run("index", &["--catalog", catalog]).status.code(), Some(0));
+    assert_eq!(one.run("find", &["--catalog", catalog, "--offline"]).status.code(), Some(0));
+    assert_eq!(other.run("find", &["--catalog", catalog, "--offline"]).status.code(), Some(3));
+    assert_eq!(one.run("verify", &["--catalog", catalog, "--offline"]).status.code(), Some(0));
+}
+
+#[test]
+fn dump_tells_of_a_gap() {
+    let yard = Yard::of(&["1-5", "1-6", "1-8"]);
+    let output = yard.run("dump", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no WAL from 0/E00000 to 0/1000000"));
+}
+
+#[test]
+fn a_restore_command_is_one_that_works_or_none() {
+    let yard = Yard::of(&["1-5"]);
+    let backup = "000000010000000000000005.00000028.backup";
+    fs::copy(Recording::of("16").archive().join(backup), yard.archive().join(backup)).unwrap();
+    let fetched = |yard: &Yard| {
+        let output = yard.run("resolve", &["--no-catalog", "--format", "json"]);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let to = yard.0.path().join("fetched");
+        let command = answer["settings"]["restore_command"].as_str()?.to_owned();
+        let command = command.replace("%f", &name("1-5")).replace("%p", to.to_str().unwrap());
+        assert!(Command::new("sh").arg("-c").arg(&command).status().unwrap().success(), "{command}");
+        Some(fs::read(to).unwrap())
+    };
+    let whole = fs::read(yard.place("1-5")).unwrap();
+    assert_eq!(fetched(&yard).as_ref(), Some(&whole));
+    let pack = |how: &[&str], path: &Path| {
+        assert!(Command::new(how[0]).args(&how[1..]).arg(path).status().unwrap().success(), "{how:?}");
+    };
+    pack(&["gzip"], &yard.place("1-5"));
+    assert_eq!(fetched(&yard).as_ref(), Some(&whole));
+    // Under its own name it is no segment, and nothing tells how to unpack it.
+    fs::rename(yard.place("1-5").with_extension("gz"), yard.place("1-5")).unwrap();
+    assert_eq!(fetched(&yard), None);
+    let settings = yard.0.path().join("settings");
+    let output = yard.run("resolve", &["--no-catalog", "--settings", settings.to_str().unwrap()]);
+    assert_eq!((output.status.code(), settings.exists()), (Some(2), false));
+}
