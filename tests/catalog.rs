@@ -141,6 +141,44 @@ fn only_what_is_new_or_changed_is_read() {
     assert_eq!(segments(&index(&archive, &catalog, &["--rebuild"]).1), [total, total, 0, 0]);
 }
 
+/// A damaged file whose copy brought its old size, time and inode along, and a tar of which one byte was changed.
+#[test]
+fn what_was_written_over_in_place_is_read_again() {
+    let place = Place::of("16");
+    let (archive, catalog) = (place.archive(), place.catalog());
+    let victim = place.segment_files().swap_remove(1);
+    let tar = place.directory.path().join("pg_wal.tar");
+    let mut builder = tar::Builder::new(fs::File::create(&tar).unwrap());
+    for file in place.segment_files() {
+        builder.append_path_with_name(&file, file.file_name().unwrap()).unwrap();
+    }
+    builder.finish().unwrap();
+    std::thread::sleep(Duration::from_millis(30));
+    let tar_catalog = place.directory.path().join("tar.catalog");
+    assert_eq!(index(&archive, &catalog, &[]).0, 0);
+    assert_eq!(index(&tar, &tar_catalog, &[]).0, 0);
+
+    let stored = fs::metadata(&victim).unwrap();
+    let mut bytes = fs::read(&victim).unwrap();
+    bytes[8192 + 3000] ^= 1;
+    fs::write(&victim, &bytes).unwrap();
+    let file = fs::File::options().write(true).open(&victim).unwrap();
+    file.set_modified(stored.modified().unwrap()).unwrap();
+    let incremental = ["--incremental", "--catalog", text(&catalog)];
+    assert_eq!(verify(&archive, &incremental).0, 1);
+
+    let mut bytes = fs::read(&tar).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&tar, &bytes).unwrap();
+    let fresh = verify(&tar, &[]);
+    assert_eq!((fresh.0, &fresh.1["verdict"]), {
+        let again = verify(&tar, &["--incremental", "--catalog", text(&tar_catalog)]);
+        (again.0, &again.1["verdict"].clone())
+    });
+    assert_ne!(index(&tar, &tar_catalog, &[]).1["bytes_scanned"], 0);
+}
+
 /// The counts are those that verify gives, for every version.
 /// `verify` with more arguments: its status, and its document without the time it took.
 fn verify(archive: &Path, more: &[&str]) -> (i32, Value) {

@@ -110,7 +110,7 @@ impl Directory {
             found = Some(here);
         }
         match found {
-            Some(found) if found.is_file() && identity(&found) == object.identity => Ok(path),
+            Some(found) if found.is_file() && is_as_listed(&found, object) => Ok(path),
             Some(found) if found.is_file() => {
                 Err(changed("it is another file, or was written to".to_owned()))
             }
@@ -294,8 +294,22 @@ fn describe_file(root: &Path, path: PathBuf) -> Result<Option<Object>, StoreErro
 }
 
 fn identity(found: &Metadata) -> Identity {
-    let modified_ns = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
-    Identity { size: found.len(), modified_ns: Some(modified_ns), inode: Some(found.ino()), etag: None }
+    let nanoseconds = |seconds: i64, more: i64| seconds.saturating_mul(1_000_000_000).saturating_add(more);
+    Identity {
+        size: found.len(),
+        modified_ns: Some(nanoseconds(found.mtime(), found.mtime_nsec())),
+        changed_ns: Some(nanoseconds(found.ctime(), found.ctime_nsec())),
+        device: Some(found.dev()),
+        inode: Some(found.ino()),
+        etag: None,
+    }
+}
+
+/// Whether a file is still the one that was listed. The time of the inode's change is no part of that: removing one of
+/// two hard links changes the other's.
+fn is_as_listed(found: &Metadata, object: &Object) -> bool {
+    let listed = &object.identity;
+    Identity { changed_ns: listed.changed_ns, ..identity(found) } == *listed
 }
 
 fn special(path: PathBuf, what: &'static str) -> Object {

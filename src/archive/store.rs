@@ -14,9 +14,14 @@ pub struct Identity {
     pub size: u64,
     /// Modification time in nanoseconds since 1970, where the store has one.
     pub modified_ns: Option<i64>,
+    /// When the content or the inode last changed, in nanoseconds since 1970, in a directory: a copy that brings its
+    /// old modification time along (`cp -p`, `rsync -t`) cannot set this one.
+    pub changed_ns: Option<i64>,
+    /// Number of the file system, in a directory.
+    pub device: Option<u64>,
     /// Inode number, in a directory.
     pub inode: Option<u64>,
-    /// Entity tag, in an object store.
+    /// Entity tag, in an object store. Of a member of a tar: all that tells the tar itself from a changed one.
     pub etag: Option<String>,
 }
 

@@ -106,17 +106,20 @@ impl TarFile {
                 tar::EntryType::Symlink | tar::EntryType::Link => ObjectKind::Special("a link"),
                 _ => ObjectKind::Special("no regular file"),
             };
-            let seconds = i64::try_from(entry.header().mtime().unwrap_or(0)).unwrap_or(i64::MAX);
-            let identity = Identity {
-                size: entry.size(),
-                modified_ns: Some(seconds.saturating_mul(1_000_000_000)),
-                // Where the member's bytes begin: as good as an inode number to tell two of one name apart.
-                inode: Some(entry.raw_file_position()),
-                etag: self.tar.identity.etag.clone(),
-            };
+            let identity = self.identity_of(entry.size(), entry.raw_file_position());
             objects.push(Object { path, kind, identity });
         }
         Ok(objects)
+    }
+
+    /// What tells a member of `size` bytes that begin at `start` from any other: its place, and the tar itself, since
+    /// a member that is written over keeps the time in its header.
+    fn identity_of(&self, size: u64, start: u64) -> Identity {
+        let Identity { size: tar_size, modified_ns, changed_ns, device, inode, etag } = &self.tar.identity;
+        let number = |inode: &Option<u64>| inode.map(|inode| inode.to_string()).unwrap_or_default();
+        let etag = format!("{tar_size} {} {}", number(inode), etag.as_deref().unwrap_or_default());
+        let (modified_ns, changed_ns, device) = (*modified_ns, *changed_ns, *device);
+        Identity { size, modified_ns, changed_ns, device, inode: Some(start), etag: Some(etag) }
     }
 
     /// Hands out `size` bytes that begin at `start` of an uncompressed tar.

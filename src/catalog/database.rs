@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// "walp": what tells our SQLite files from others.
 const APPLICATION_ID: i32 = 0x7761_6C70;
 /// Raised when what is kept changes its meaning. Every other version is read by nobody but its own program.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 /// How long one run waits for another to write.
 const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
 /// Where SQLite does not wait itself.
@@ -23,6 +23,8 @@ const SCHEMA: &str = "
         name TEXT NOT NULL,
         size INTEGER NOT NULL,
         mtime_ns INTEGER,
+        ctime_ns INTEGER,
+        device INTEGER,
         inode INTEGER,
         etag TEXT,
         rests_on BLOB NOT NULL,

@@ -362,7 +362,8 @@ fn row(entry: &Entry, expectation: &Expectation, facts: &SegmentFacts) -> FileRo
 fn is_too_young(identity: &Identity) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    identity.modified_ns.is_some_and(|modified| now.saturating_sub(modified) < CLOCK_TICK_NS)
+    let times = [identity.modified_ns, identity.changed_ns];
+    times.into_iter().flatten().any(|time| now.saturating_sub(time) < CLOCK_TICK_NS)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

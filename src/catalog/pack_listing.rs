@@ -98,7 +98,7 @@ impl Pack for State {
 
 pack_struct! {
     SegmentName { timeline, log, segment }
-    Identity { size, modified_ns, inode, etag }
+    Identity { size, modified_ns, changed_ns, device, inode, etag }
     Object { path, kind, identity }
     Entry { name, group, object }
     Stray { object, named_like_wal }

@@ -53,8 +53,8 @@ pub(super) fn put(
     let number = |value: u64| value.cast_signed();
     let mut insert = connection.prepare_cached(
         "INSERT OR REPLACE INTO file (path, name, size, mtime_ns, inode, etag, rests_on, start_lsn, end_lsn, \
-         system_id, segment_size, magic, commits, aborts, zone, gone, crc, id) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, \
+         system_id, segment_size, magic, commits, aborts, zone, gone, crc, ctime_ns, device, id) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
          (SELECT id FROM file WHERE path = ?1)) RETURNING id",
     )?;
     let values = params![
@@ -75,6 +75,8 @@ pub(super) fn put(
         to_bytes(&row.zone),
         gone,
         crc,
+        row.identity.changed_ns,
+        row.identity.device.map(number),
     ];
     let id: i64 = returned(&mut insert, values)?;
     let mut insert = connection.prepare_cached(
@@ -199,6 +201,8 @@ fn read_row(row: &SqlRow<'_>) -> rusqlite::Result<FileRow> {
         identity: Identity {
             size: number("size")?,
             modified_ns: row.get("mtime_ns")?,
+            changed_ns: row.get("ctime_ns")?,
+            device: optional("device")?,
             inode: optional("inode")?,
             etag: row.get("etag")?,
         },

@@ -152,7 +152,7 @@ impl Remote {
         let path: PathBuf = below.collect();
         let modified_ns = meta.last_modified.timestamp_nanos_opt();
         let etag = meta.e_tag.as_ref().map(quoted);
-        let identity = Identity { size: meta.size, modified_ns, inode: None, etag };
+        let identity = Identity { size: meta.size, modified_ns, etag, ..Identity::default() };
         (!path.as_os_str().is_empty()).then_some(Object { path, kind: ObjectKind::Regular, identity })
     }
 
