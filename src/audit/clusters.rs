@@ -6,23 +6,45 @@ use crate::finding::{Code, Finding};
 use crate::wal::fault::Fault;
 use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::{Lsn, SegmentNumber};
+use std::collections::{HashMap, HashSet};
 
 /// Byte of the system identifier in a segment.
 const SYSTEM_ID_OFFSET: u64 = 24;
 const _: () = assert!(SYSTEM_ID_OFFSET < LONG_HEADER_BYTES as u64);
 
+/// The files of each cluster, in the order of their names.
+pub(super) type FilesOf<'a> = HashMap<ClusterId, Vec<&'a FileRecord>>;
+
+/// Sorts the files out by cluster.
+pub(super) fn files_of(survey: &Survey) -> FilesOf<'_> {
+    let mut files = FilesOf::new();
+    for file in &survey.chains.files {
+        if let Some(id) = file.cluster {
+            files.entry(id).or_default().push(file);
+        }
+    }
+    files
+}
+
+fn of<'a, 'b>(files: &'b FilesOf<'a>, id: ClusterId) -> &'b [&'a FileRecord] {
+    files.get(&id).map(Vec::as_slice).unwrap_or_default()
+}
+
 /// Clusters that are not clusters: single segments that fill a place in the newest one's chain, so that it is
 /// their header that is wrong.
-pub(super) fn impostors(survey: &Survey, newest: Option<ClusterId>) -> Vec<ClusterId> {
+pub(super) fn impostors(
+    survey: &Survey,
+    files: &FilesOf<'_>,
+    newest: Option<ClusterId>,
+) -> HashSet<ClusterId> {
     let others = survey.chains.clusters.keys().filter(|id| Some(**id) != newest);
-    others.filter(|id| stands_in_chain(survey, newest, **id)).copied().collect()
+    others.filter(|id| stands_in_chain(survey, of(files, **id), newest, **id)).copied().collect()
 }
 
 /// Whether `id` is one file that stands where the newest cluster has none: next to one that it has, if it is of the
 /// same version, else between two. An upgrade changes the version together with the identifier, and goes on behind
 /// all that was before.
-fn stands_in_chain(survey: &Survey, newest: Option<ClusterId>, id: ClusterId) -> bool {
-    let files: Vec<&FileRecord> = files_of(survey, id).collect();
+fn stands_in_chain(survey: &Survey, files: &[&FileRecord], newest: Option<ClusterId>, id: ClusterId) -> bool {
     let versions = |id| survey.chains.clusters.get(&id).map(|cluster| &cluster.versions);
     let same_version = newest.and_then(versions).zip(versions(id)).is_some_and(|(ours, its)| ours == its);
     let fits = |file: &&FileRecord| match fills_hole(survey, newest, file) {
@@ -30,10 +52,6 @@ fn stands_in_chain(survey: &Survey, newest: Option<ClusterId>, id: ClusterId) ->
         (before, after) => same_version && (before || after),
     };
     files.len() == 1 && files.iter().all(fits)
-}
-
-fn files_of(survey: &Survey, id: ClusterId) -> impl Iterator<Item = &FileRecord> {
-    survey.chains.files.iter().filter(move |file| file.cluster == Some(id))
 }
 
 /// Where the newest cluster lacks exactly this file: whether it has the segment before, and the one behind.
@@ -53,33 +71,45 @@ fn fills_hole(survey: &Survey, newest: Option<ClusterId>, file: &FileRecord) -> 
 }
 
 /// One finding for each cluster that is not the newest.
-pub(super) fn findings(survey: &Survey, newest: Option<ClusterId>, impostors: &[ClusterId]) -> Vec<Finding> {
+pub(super) fn findings(
+    survey: &Survey,
+    files: &FilesOf<'_>,
+    newest: Option<ClusterId>,
+    impostors: &HashSet<ClusterId>,
+) -> Vec<Finding> {
     let Some(newest) = newest else { return Vec::new() };
+    let starts = of(files, newest).iter().filter_map(|file| file.name.start(newest.segment_size));
+    let first = starts.min();
     let others = survey.chains.clusters.keys().filter(|id| **id != newest);
     others
         .filter_map(|id| {
             if impostors.contains(id) {
                 let no_page = no_first_page(survey, *id);
                 return no_page
-                    .or_else(|| files_of(survey, *id).next().map(|file| wrong_identity(newest, *id, file)));
+                    .or_else(|| of(files, *id).first().map(|file| wrong_identity(newest, *id, file)));
             }
-            Some(other_cluster(survey, newest, *id))
+            Some(other_cluster(survey, of(files, *id), (newest, first), *id))
         })
-        .chain(version_change(survey, newest, impostors))
+        .chain(version_change(survey, files, newest, impostors))
         .collect()
 }
 
 /// An upgrade, by the clusters that it leaves side by side.
-fn version_change(survey: &Survey, newest: ClusterId, impostors: &[ClusterId]) -> Option<Finding> {
+fn version_change(
+    survey: &Survey,
+    files: &FilesOf<'_>,
+    newest: ClusterId,
+    impostors: &HashSet<ClusterId>,
+) -> Option<Finding> {
     let versions = |id: &ClusterId| survey.chains.clusters.get(id)?.versions.last().copied();
     let after = versions(&newest)?;
     let others = survey.chains.clusters.keys().filter(|id| **id != newest && !impostors.contains(id));
     let before =
         others.filter(|id| versions(id).is_some_and(|major| major < after)).max_by_key(|id| versions(id))?;
-    let (last, first) = (files_of(survey, *before).last()?, files_of(survey, newest).next()?);
+    let (last, first) = (of(files, *before).last()?, of(files, newest).first()?);
     let major = versions(before)?;
     let place = |file: &FileRecord| (file.name.log, file.name.segment);
-    if files_of(survey, newest).any(|file| place(file) <= place(last)) {
+    if of(files, newest).iter().any(|file| place(file) <= place(last)) {
         return None;
     }
     Some(
@@ -132,8 +162,15 @@ fn wrong_identity(newest: ClusterId, id: ClusterId, file: &FileRecord) -> Findin
 }
 
 /// Another cluster's files: an earlier one, complete, or mixed in with this one's.
-fn other_cluster(survey: &Survey, newest: ClusterId, id: ClusterId) -> Finding {
-    let files: Vec<&FileRecord> = files_of(survey, id).collect();
+///
+/// `newest` comes with the begin of its first file.
+fn other_cluster(
+    survey: &Survey,
+    files: &[&FileRecord],
+    newest: (ClusterId, Option<Lsn>),
+    id: ClusterId,
+) -> Finding {
+    let (newest, newest_start) = newest;
     let first = files.iter().map(|file| file.name).min_by_key(|name| (name.log, name.segment));
     let last = files.iter().map(|file| file.name).max_by_key(|name| (name.log, name.segment));
     let versions: Vec<&str> = survey
@@ -150,10 +187,7 @@ fn other_cluster(survey: &Survey, newest: ClusterId, id: ClusterId) -> Finding {
         versions.join(", "),
         id.segment_size,
     );
-    let begin = |id: ClusterId, pick: fn(&mut dyn Iterator<Item = Lsn>) -> Option<Lsn>| {
-        pick(&mut files_of(survey, id).filter_map(|file| file.name.start(id.segment_size)))
-    };
-    let earlier = begin(id, |all| all.max()) < begin(newest, |all| all.min());
+    let earlier = files.iter().filter_map(|file| file.name.start(id.segment_size)).max() < newest_start;
     let between = match (first, last) {
         (Some(first), Some(last)) if first != last => format!("from {first} to {last}"),
         (Some(first), _) => format!("{first}"),

@@ -4,23 +4,31 @@ use super::gaps::Hole;
 use super::{Plan, Survey};
 use crate::archive::Stray;
 use crate::archive::store::ObjectKind;
-use crate::chain::chains::{ClusterId, FileRecord, FileState};
+use crate::chain::chains::{Chain, ClusterId, FileRecord, FileState};
 use crate::chain::range::CountedRun;
 use crate::finding::{Code, Finding};
 use crate::scan::FileFault;
 use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::walk::Ending;
-use crate::wal::{Lsn, SegmentName, WalFileName};
+use crate::wal::{Lsn, SegmentName, TimelineId, WalFileName};
+use std::collections::{HashMap, HashSet};
 
 /// Everything wrong with files rather than with the WAL in them.
-pub(super) fn findings(plan: &Plan, survey: &Survey, newest: Option<ClusterId>) -> Vec<Finding> {
+pub(super) fn findings(
+    plan: &Plan,
+    survey: &Survey,
+    newest: Option<ClusterId>,
+    later: &HashSet<usize>,
+) -> Vec<Finding> {
     let strays = plan.inventory.strays.iter();
     let mut findings: Vec<Finding> = strays.filter(|stray| stand_in(stray).is_none()).map(stray).collect();
     for (index, file) in survey.chains.files.iter().enumerate() {
-        findings.extend(whole_file(plan, survey, file, index, newest));
+        findings.extend(whole_file(file, newest, later.contains(&index)));
         findings.extend(dirty_padding(file, newest));
     }
-    findings.extend(survey.chains.partials.iter().filter_map(|(file, range)| {
+    let full: HashSet<SegmentName> = survey.chains.files.iter().map(|file| file.name).collect();
+    let alone = survey.chains.partials.iter().filter(|(file, _)| !full.contains(&file.name));
+    findings.extend(alone.filter_map(|(file, range)| {
         let wound = range.as_ref().and_then(|range| range.wounds.first());
         let good = |counted: &&CountedRun| wound.is_none_or(|wound| counted.run.end <= wound.wound.lsn);
         let runs = range.iter().flat_map(|range| &range.runs);
@@ -86,13 +94,7 @@ fn start_of(file: &FileRecord, newest: Option<ClusterId>) -> Lsn {
 }
 
 /// What is wrong with a file's size or content as a whole.
-fn whole_file(
-    plan: &Plan,
-    survey: &Survey,
-    file: &FileRecord,
-    index: usize,
-    newest: Option<ClusterId>,
-) -> Option<Finding> {
+fn whole_file(file: &FileRecord, newest: Option<ClusterId>, for_later: bool) -> Option<Finding> {
     if file.state == FileState::Duplicate {
         return None;
     }
@@ -101,7 +103,7 @@ fn whole_file(
         Finding::new(code, message).in_segment(file.name).on(file.name.timeline).at(start, 0)
     };
     if file.state == FileState::Recycled {
-        return Some(recycled(plan, survey, file, index, start));
+        return Some(recycled(file, for_later, start));
     }
     Some(match file.fault.as_ref()? {
         FileFault::Empty => place(Code::SegmentTruncated, format!("{} is empty", file.path))
@@ -135,9 +137,9 @@ fn whole_file(
 }
 
 /// A file that holds old WAL or zeros: at the end of a pg_wal that is how it should be.
-fn recycled(plan: &Plan, survey: &Survey, file: &FileRecord, index: usize, start: Lsn) -> Finding {
+fn recycled(file: &FileRecord, for_later: bool, start: Lsn) -> Finding {
     let zero = file.fault == Some(FileFault::Zero);
-    if is_kept_for_later(plan, survey, index) {
+    if for_later {
         let holds = if zero { "nothing yet" } else { "old WAL" };
         return Finding::new(
             Code::Recycled,
@@ -165,23 +167,35 @@ fn recycled(plan: &Plan, survey: &Survey, file: &FileRecord, index: usize, start
         .expecting(start, found)
 }
 
-/// Whether the file holds old WAL or zeros and stands where a server keeps such files: behind all its WAL.
-pub(super) fn is_kept_for_later(plan: &Plan, survey: &Survey, index: usize) -> bool {
-    let mut from_here = survey.chains.files.iter().skip(index);
-    let Some(file) = from_here.next().filter(|file| file.state == FileState::Recycled) else { return false };
-    let of_timeline = |later: &&FileRecord| later.name.timeline == file.name.timeline;
+/// The files, by their place among all, that hold old WAL or zeros and stand where a server keeps such files: behind all
+/// its WAL.
+pub(super) fn kept_for_later(plan: &Plan, survey: &Survey) -> HashSet<usize> {
+    let mut ends: HashMap<TimelineId, Vec<SegmentName>> = HashMap::new();
+    for (timeline, chain) in survey.chains.clusters.values().flat_map(|cluster| &cluster.chains) {
+        ends.entry(*timeline).or_default().extend(unfinished_end(chain));
+    }
+    // The first end there is counts: whatever stands behind it stands behind one.
+    let first_end = |timeline: TimelineId| ends.get(&timeline).and_then(|ends| ends.iter().min());
+    let mut kept = HashSet::new();
     // Files stand in the order of their names, which begin with the timeline.
-    let behind_all = from_here.take_while(of_timeline).all(|later| later.state == FileState::Recycled);
-    behind_all && (plan.inventory.is_pg_wal || ends_unfinished(survey, file))
+    let mut behind_all = None;
+    for (index, file) in survey.chains.files.iter().enumerate().rev() {
+        let timeline = file.name.timeline;
+        let is_behind_all = behind_all.is_none_or(|(of, behind)| of != timeline || behind);
+        let is_kept = is_behind_all && file.state == FileState::Recycled;
+        behind_all = Some((timeline, is_kept));
+        let is_ended = || first_end(timeline).is_some_and(|end| *end < file.name);
+        if is_kept && (plan.inventory.is_pg_wal || is_ended()) {
+            kept.insert(index);
+        }
+    }
+    kept
 }
 
-/// Whether the last WAL before this file ends in mid-segment, as it does where a server is still writing.
-fn ends_unfinished(survey: &Survey, file: &FileRecord) -> bool {
-    let chains =
-        survey.chains.clusters.values().filter_map(|cluster| cluster.chains.get(&file.name.timeline));
-    chains.filter_map(|chain| chain.ranges.last()).any(|last| {
-        last.last < file.name && matches!(last.ending, Ending::Zero { .. } | Ending::Stale { .. })
-    })
+/// The last file of a chain whose WAL ends in mid-segment, as it does where a server is still writing.
+fn unfinished_end(chain: &Chain) -> Option<SegmentName> {
+    let last = chain.ranges.last()?;
+    matches!(last.ending, Ending::Zero { .. } | Ending::Stale { .. }).then_some(last.last)
 }
 
 fn dirty_padding(file: &FileRecord, newest: Option<ClusterId>) -> Option<Finding> {
@@ -207,10 +221,6 @@ fn partial(
     holds: Option<Lsn>,
     newest: Option<ClusterId>,
 ) -> Option<Finding> {
-    let replaced = survey.chains.files.iter().any(|full| full.name == file.name);
-    if replaced {
-        return None;
-    }
     let id = file.cluster.or(newest);
     let number = id.and_then(|id| file.name.number(id.segment_size));
     let chains = id.and_then(|id| survey.chains.clusters.get(&id)).map(|cluster| &cluster.chains);

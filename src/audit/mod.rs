@@ -36,6 +36,7 @@ use crate::clock::Clock;
 use crate::finding::{Code, Finding, Severity};
 use crate::scan::{Detail, FactStore};
 use crate::wal::{Lsn, Major, PgTime, SegmentSize, SystemId, TimelineId, WalFileName};
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// What part of an archive to read, and what to hold it to.
@@ -226,16 +227,18 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
     let mut missing = 0;
     let mut timelines = Vec::new();
     let mut others = Vec::new();
-    let impostors = clusters::impostors(survey, newest);
+    let files_of = clusters::files_of(survey);
+    let impostors = clusters::impostors(survey, &files_of, newest);
+    let later = files::kept_for_later(plan, survey);
     let mut of_files = plan.findings.clone();
-    of_files.extend(clusters::findings(survey, newest, &impostors));
-    of_files.extend(files::findings(plan, survey, newest));
+    of_files.extend(clusters::findings(survey, &files_of, newest, &impostors));
+    of_files.extend(files::findings(plan, survey, newest, &later));
     for (id, cluster) in &survey.chains.clusters {
         let is_newest = Some(*id) == newest;
         if impostors.contains(id) {
             continue;
         }
-        let view = timelines::ClusterView { id: *id, cluster, plan, survey, is_newest };
+        let view = timelines::ClusterView { id: *id, cluster, plan, survey, is_newest, later: &later };
         let contradicted = forks::contradicted(&view);
         let mut holes = gaps::holes(&view, options);
         holes.retain(|hole, _| !contradicted.explains_hole(hole));
@@ -306,7 +309,7 @@ fn sort(findings: &mut [Finding]) {
 fn count(
     survey: &Survey,
     newest: Option<ClusterId>,
-    impostors: &[ClusterId],
+    impostors: &HashSet<ClusterId>,
     missing: u64,
     findings: &[Finding],
 ) -> SegmentCounts {

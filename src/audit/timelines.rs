@@ -1,13 +1,13 @@
 //! The table of timelines.
 
 use super::stretch::Stretches;
-use super::{Plan, Survey, files};
+use super::{Plan, Survey};
 use crate::chain::chains::{Cluster, ClusterId, FileRecord, FileState};
 use crate::chain::segments::Segments;
 use crate::scan::stats::Transactions;
 use crate::timeline::History;
 use crate::wal::{Lsn, PgTime, SegmentName, SegmentNumber, TimelineId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// One cluster of a survey, with what is needed to judge it.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub struct ClusterView<'a> {
     pub survey: &'a Survey,
     /// It is the cluster that the histories belong to.
     pub is_newest: bool,
+    /// Files, by their place among all, that a server keeps for later.
+    pub later: &'a HashSet<usize>,
 }
 
 impl ClusterView<'_> {
@@ -49,9 +51,7 @@ impl ClusterView<'_> {
     /// no WAL, or another cluster's.
     pub fn unusable(&self) -> impl Iterator<Item = (TimelineId, SegmentNumber)> {
         let is_unusable = |(index, file): &(usize, &FileRecord)| match file.cluster {
-            _ if file.state == FileState::Recycled => {
-                !files::is_kept_for_later(self.plan, self.survey, *index)
-            }
+            _ if file.state == FileState::Recycled => !self.later.contains(index),
             Some(cluster) => cluster != self.id,
             None => self.is_newest,
         };
