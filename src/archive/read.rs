@@ -30,9 +30,6 @@ const PGP_KEY_NEEDED: &str = "is encrypted with OpenPGP: its private key is need
 pub struct Scratch {
     /// A piece of an object as it is stored.
     pub raw: Vec<u8>,
-    /// The size that compressed segments are known to have, in bytes. What decompresses to more is refused.
-    /// While it is not known, the largest segment size that a server can have holds.
-    pub expected_size: Option<SegmentSize>,
     /// A whole object as it is stored, where that is needed to decode it.
     stored: Vec<u8>,
     buffers: Buffers,
@@ -45,9 +42,8 @@ impl Archive {
     /// After an error the pieces handed out so far are what could be had: the WAL before the damage. Where the
     /// object's name promises a checksum it is checked when everything was handed out.
     pub fn read(&self, entry: &Entry, scratch: &mut Scratch, sink: Sink<'_>) -> Result<(), ReadError> {
-        let largest = scratch.expected_size.unwrap_or(SegmentSize::MAX).bytes();
         let limit = match entry.name {
-            WalFileName::Segment(_) | WalFileName::Partial(_) => largest,
+            WalFileName::Segment(_) | WalFileName::Partial(_) => SegmentSize::MAX.bytes(),
             WalFileName::Backup(..) | WalFileName::History(_) => SMALL_BYTES_MAX,
         };
         let Some(expected) = self.rules.promised_sha1(&entry.object.path) else {
@@ -239,12 +235,24 @@ struct Incoming<'a> {
     stopped: bool,
     /// There is a key for what has no magic bytes.
     has_key: bool,
+    /// The bytes were so many that their first page was asked for the segment's size.
+    asked_size: bool,
 }
 
 impl<'a> Incoming<'a> {
     fn new(object: &'a Object, layout: Layout, limit: u64, stored: &'a mut Vec<u8>) -> Self {
         stored.clear();
-        Self { object, layout, limit, stored, state: State::Head, taken: 0, stopped: false, has_key: false }
+        Self {
+            object,
+            layout,
+            limit,
+            stored,
+            state: State::Head,
+            taken: 0,
+            stopped: false,
+            has_key: false,
+            asked_size: false,
+        }
     }
 
     fn take(&mut self, piece: &[u8], sink: Sink<'_>) -> ControlFlow<()> {
@@ -307,6 +315,14 @@ impl<'a> Incoming<'a> {
             return ControlFlow::Break(());
         }
         self.stored.extend_from_slice(piece);
+        if let State::Collect(codec) = self.state
+            && !self.asked_size
+            && self.taken > OVERHEAD_BYTES_MAX
+        {
+            self.asked_size = true;
+            let size = codec::segment_size(codec, self.stored);
+            self.limit = size.map_or(self.limit, |size| self.limit.min(size.bytes()));
+        }
         ControlFlow::Continue(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Decoding is from memory to memory, into buffers that are used again (`Buffers`), and never to a file. What a
 //! decoder may give is limited: an object that would grow beyond the limit is refused, as are bytes after the
-//! end of its stream. Where one call decodes a whole object that is what is used; when that fails, a streaming
+//! end of its stream. Where one call decodes a whole object of a usual size that is what is used; else a streaming
 //! decoder goes over the object again, hands out what there is up to the damage and says what is wrong.
 
 mod gzip;
@@ -11,6 +11,8 @@ mod stream;
 mod zstandard;
 
 use super::store::Sink;
+use crate::wal::page::{LONG_HEADER_BYTES, LongHeader};
+use crate::wal::{Major, SegmentSize};
 use std::io::{self, BufRead, Read};
 use std::ops::ControlFlow;
 
@@ -19,6 +21,12 @@ pub(crate) const MAGIC_BYTES: usize = 16;
 
 /// Bytes handed out at a time: small enough to be walked while they are still in the second-level cache.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// The usual segment.
+const USUAL_BYTES: u64 = 16 << 20;
+
+/// No object of more plain bytes is decoded in one call: pieces take little memory, whatever an object claims.
+const AT_ONCE_BYTES_MAX: u64 = 64 << 20;
 
 /// How an object is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -119,25 +127,58 @@ pub(crate) fn decode(
     buffers: &mut Buffers,
     sink: Sink<'_>,
 ) -> Result<(), Refusal> {
+    let at_once = limit.min(at_once_bytes(codec, stored));
+    let plain = match codec {
+        Codec::None => Some(stored),
+        Codec::Gzip => buffers.gzip.decode(stored, at_once, &mut buffers.plain),
+        Codec::Zstd => buffers.zstd.decode(stored, at_once, &mut buffers.plain),
+        _ => None,
+    };
+    match plain {
+        Some(plain) => {
+            give(plain, sink);
+            Ok(())
+        }
+        None => decode_stream(codec, stored, limit, sink),
+    }
+}
+
+/// Plain bytes up to which an object is decoded in one call: the usual segment, and more where the object says that it
+/// is more and its first page says so too.
+fn at_once_bytes(codec: Codec, stored: &[u8]) -> u64 {
+    let claimed = match codec {
+        Codec::Gzip => stored.last_chunk().map_or(0, |size| u64::from(u32::from_le_bytes(*size))),
+        Codec::Zstd => zstd::zstd_safe::get_frame_content_size(stored).ok().flatten().unwrap_or(0),
+        _ => 0,
+    };
+    if claimed <= USUAL_BYTES {
+        return USUAL_BYTES;
+    }
+    segment_size(codec, stored).map_or(0, SegmentSize::bytes).clamp(USUAL_BYTES, AT_ONCE_BYTES_MAX)
+}
+
+/// The segment size in the first page of the WAL whose stored bytes begin with `stored`.
+pub(crate) fn segment_size(codec: Codec, stored: &[u8]) -> Option<SegmentSize> {
+    let mut head = Vec::with_capacity(LONG_HEADER_BYTES);
+    // What is wrong behind the first page is of no concern here.
+    let _ = decode_stream(codec, stored, u64::MAX, &mut |piece| {
+        head.extend(piece.iter().take(LONG_HEADER_BYTES - head.len()));
+        if head.len() < LONG_HEADER_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    let header = LongHeader::read(&head)?;
+    Major::from_magic(header.short().magic())?;
+    SegmentSize::new(u64::from(header.segment_bytes()))
+}
+
+/// Decodes `stored` piece by piece.
+fn decode_stream(codec: Codec, stored: &[u8], limit: u64, sink: Sink<'_>) -> Result<(), Refusal> {
     match codec {
         Codec::None => {
             give(stored, sink);
             Ok(())
         }
-        Codec::Gzip => match buffers.gzip.decode(stored, limit, &mut buffers.plain) {
-            Some(plain) => {
-                give(plain, sink);
-                Ok(())
-            }
-            None => stream::decode(stored, limit, sink, stream::gzip_member),
-        },
-        Codec::Zstd => match buffers.zstd.decode(stored, limit, &mut buffers.plain) {
-            Some(plain) => {
-                give(plain, sink);
-                Ok(())
-            }
-            None => stream::decode(stored, limit, sink, stream::zstd_frame),
-        },
+        Codec::Gzip => stream::decode(stored, limit, sink, stream::gzip_member),
+        Codec::Zstd => stream::decode(stored, limit, sink, stream::zstd_frame),
         Codec::Lz4 => lz4::decode(stored, limit, sink),
         Codec::Zlib => stream::decode(stored, limit, sink, stream::zlib),
         Codec::Bzip2 => stream::decode(stored, limit, sink, stream::bzip2),

@@ -263,3 +263,23 @@ fn a_page_of_wal_is_nothing_but_itself() {
     assert_eq!(sniff(b"1\t0/3000000\tno recovery target"), Codec::None);
     assert_eq!(sniff(b"START WAL LOCATION: 0/2000028"), Codec::None);
 }
+
+#[test]
+fn what_claims_to_be_large_is_decoded_in_pieces() {
+    let plain = vec![0; 200 << 20];
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &plain).unwrap();
+    for (codec, stored) in
+        [(Codec::Gzip, gzip.finish().unwrap()), (Codec::Zstd, zstd::bulk::compress(&plain, 1).unwrap())]
+    {
+        let mut buffers = Buffers::default();
+        let mut given = 0;
+        let decoded = decode(codec, &stored, 1 << 30, &mut buffers, &mut |piece| {
+            given += piece.len();
+            if given > 1 << 20 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(decoded, Ok(()), "{codec:?}");
+        assert!(given > 1 << 20 && given < 2 << 20, "{codec:?} {given}");
+        assert!(buffers.plain.capacity() <= 16 << 20, "{codec:?} {buffers:?}");
+    }
+}
