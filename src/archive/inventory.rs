@@ -137,6 +137,10 @@ impl Sorter {
     fn take(&mut self, object: Object, rules: &dyn Rules) {
         let status = object.path.as_os_str().as_encoded_bytes().strip_prefix(b"archive_status");
         self.inventory.is_pg_wal |= matches!(status, Some([] | [b'/', ..]));
+        if object.is_broken_tar() {
+            self.inventory.strays.push(Stray { object, named_like_wal: false });
+            return;
+        }
         let role = rules.role(&object.path);
         match (role, object.kind) {
             (Role::Wal(name, group), ObjectKind::Regular) => {

@@ -22,6 +22,7 @@ mod secrets;
 mod sodium;
 pub mod store;
 pub mod tar_file;
+mod tar_members;
 
 pub use inventory::{BackupKind, BackupObject, Entry, Inventory, Stray};
 pub use layout::{Layout, LayoutChoice, ParseLayoutError};

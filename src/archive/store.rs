@@ -51,7 +51,27 @@ pub struct Object {
     pub identity: Identity,
 }
 
+/// What [`ObjectKind::Special`] says of a tar that has no end.
+pub(crate) const TAR_ENDS_EARLY: &str =
+    "a tar that ends early: the last of its members is cut, or members are missing";
+
+/// What [`ObjectKind::Special`] says of a compressed tar of which only the beginning can be decompressed.
+pub(crate) const TAR_NOT_DECOMPRESSED: &str = "a compressed tar that cannot be decompressed to its end: the last of its members is cut, or members are missing";
+
+/// What [`ObjectKind::Special`] says of a tar in which something else stands where a header must be.
+pub(crate) const TAR_HAS_NO_HEADER: &str = "a tar with a damaged header: members are missing";
+
+/// What [`ObjectKind::Special`] says of a tar with an extended header that is longer than any name.
+pub(crate) const TAR_HAS_EXCESSIVE_HEADER: &str =
+    "a tar with an extended header of excessive length: the name of a member is not known";
+
 impl Object {
+    /// Whether this stands for the file around the other objects, of which a part cannot be read.
+    pub(crate) fn is_broken_tar(&self) -> bool {
+        let broken = [TAR_ENDS_EARLY, TAR_NOT_DECOMPRESSED, TAR_HAS_NO_HEADER, TAR_HAS_EXCESSIVE_HEADER];
+        matches!(self.kind, ObjectKind::Special(what) if broken.contains(&what))
+    }
+
     /// Whether the object is a directory, entered or not.
     pub fn is_directory(&self) -> bool {
         matches!(self.kind, ObjectKind::Special(A_DIRECTORY | A_DATA_DIRECTORY))
@@ -122,6 +142,14 @@ pub enum StoreError {
         /// What is different.
         detail: String,
     },
+    /// A member's bytes were obtained with those of the file around it and cannot be decoded.
+    #[error("{}: {detail}", path.display())]
+    Damaged {
+        /// The member.
+        path: PathBuf,
+        /// What the decoder said.
+        detail: String,
+    },
     /// The location names nothing that can be an archive.
     #[error("{location}: {detail}")]
     Location {
@@ -137,7 +165,7 @@ pub enum StoreError {
 pub enum ReadError {
     /// The bytes could not be obtained. Ends in exit status 3.
     #[error(transparent)]
-    Unobtainable(#[from] StoreError),
+    Unobtainable(StoreError),
     /// The bytes were obtained and cannot be decoded. This is a finding (`unreadable`), not an error.
     #[error("{}: {detail}", path.display())]
     Undecodable {
@@ -157,6 +185,15 @@ pub enum ReadError {
         /// The checksum of the content, in hexadecimal.
         found: String,
     },
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Damaged { path, detail } => Self::Undecodable { path, detail },
+            other => Self::Unobtainable(other),
+        }
+    }
 }
 
 /// What takes the bytes of an object, piece by piece, and may say that it has seen enough.

@@ -8,11 +8,15 @@
 use super::codec;
 use super::directory::Directory;
 use super::ranges::{ReadSeek, open_stored};
-use super::store::{Child, Deletion, Descent, Identity, Object, ObjectKind, Sink, Store, StoreError};
+use super::store::{
+    Child, Deletion, Descent, Identity, Object, ObjectKind, Sink, Store, StoreError, TAR_NOT_DECOMPRESSED,
+};
+use super::tar_members::{self, Contents, Member, Placed, Stream};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes handed out at a time.
@@ -30,6 +34,8 @@ pub struct TarFile {
     compressed: bool,
     /// Where the reader of a compressed tar stands.
     cursor: Mutex<Option<Cursor>>,
+    /// Stored bytes could not be had.
+    read_failed: Arc<AtomicBool>,
 }
 
 /// Whether `name` is that of a tar file, compressed or not.
@@ -62,7 +68,7 @@ impl TarFile {
             .and_then(|file| file.take(codec::MAGIC_BYTES as u64).read_to_end(&mut head));
         begun.map_err(|source| StoreError::Read { path: tar.path.clone(), source })?;
         let compressed = codec::sniff(&head) != codec::Codec::None;
-        Ok(Self { folder, tar, compressed, cursor: Mutex::default() })
+        Ok(Self { folder, tar, compressed, cursor: Mutex::default(), read_failed: Arc::default() })
     }
 
     fn file(&self) -> io::Result<Box<dyn ReadSeek>> {
@@ -76,40 +82,34 @@ impl TarFile {
 
     /// The plain bytes of the tar from its beginning.
     fn plain(&self) -> io::Result<Box<dyn Read + Send>> {
-        let file = BufReader::with_capacity(PIECE_BYTES, self.file()?);
+        let file = Watched { file: self.file()?, failed: Arc::clone(&self.read_failed) };
+        let file = BufReader::with_capacity(PIECE_BYTES, file);
         if self.compressed { codec::reader(file) } else { Ok(Box::new(file)) }
     }
 
-    fn list_members(&self, descend: &dyn Fn(&Path) -> Descent) -> io::Result<Vec<Object>> {
-        if descend(Path::new("")) == Descent::Skip {
-            return Ok(Vec::new());
+    /// What is in the tar, as far as it can be read, and what is wrong with it.
+    fn list_members(&self) -> io::Result<Contents> {
+        let is_sure = self.tar.path.to_str().is_some_and(is_tar_name);
+        let mut contents = Contents::default();
+        if !self.compressed {
+            let mut placed = Placed { file: self.file()?, left: self.tar.identity.size };
+            tar_members::list(&mut placed, is_sure, &mut contents)?;
+            return Ok(contents);
         }
-        if self.compressed {
-            return self.members(tar::Archive::new(self.plain()?).entries()?);
+        let mut stream = Stream(self.plain()?);
+        match tar_members::list(&mut stream, is_sure, &mut contents) {
+            Err(error) if self.is_unobtainable() || !is_sure => Err(error),
+            Err(_) => {
+                contents.fault(TAR_NOT_DECOMPRESSED);
+                Ok(contents)
+            }
+            Ok(()) => Ok(contents),
         }
-        self.members(tar::Archive::new(self.file()?).entries_with_seek()?)
     }
 
-    /// The regular files among the entries of a tar.
-    fn members<R: Read>(&self, entries: tar::Entries<'_, R>) -> io::Result<Vec<Object>> {
-        let mut objects = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            let path: PathBuf =
-                entry.path()?.components().filter(|part| *part != std::path::Component::CurDir).collect();
-            if path.as_os_str().is_empty() {
-                continue;
-            }
-            let kind = match entry.header().entry_type() {
-                tar::EntryType::Regular | tar::EntryType::Continuous => ObjectKind::Regular,
-                tar::EntryType::Directory => ObjectKind::Special(super::store::A_DIRECTORY),
-                tar::EntryType::Symlink | tar::EntryType::Link => ObjectKind::Special("a link"),
-                _ => ObjectKind::Special("no regular file"),
-            };
-            let identity = self.identity_of(entry.size(), entry.raw_file_position());
-            objects.push(Object { path, kind, identity });
-        }
-        Ok(objects)
+    /// Whether the stored bytes could not be had at some time, so that what a decoder says may not be their fault.
+    fn is_unobtainable(&self) -> bool {
+        self.read_failed.load(Ordering::Relaxed)
     }
 
     /// What tells a member of `size` bytes that begin at `start` from any other: its place, and the tar itself, since
@@ -154,6 +154,22 @@ impl TarFile {
             *cursor = Some(here);
         }
         Ok(taken)
+    }
+}
+
+/// A file that tells its own errors from those of a decoder that reads it.
+struct Watched {
+    file: Box<dyn ReadSeek>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer);
+        if read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted) {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        read
     }
 }
 
@@ -272,7 +288,25 @@ impl Store for TarFile {
     }
 
     fn list(&self, descend: &dyn Fn(&Path) -> Descent) -> Result<Vec<Object>, StoreError> {
-        self.list_members(descend).map_err(|source| StoreError::List { path: self.path(), source })
+        if descend(Path::new("")) == Descent::Skip {
+            return Ok(Vec::new());
+        }
+        let contents =
+            self.list_members().map_err(|source| StoreError::List { path: self.path(), source })?;
+        let named = contents.members.into_iter().filter(|member| !member.path.as_os_str().is_empty());
+        let mut objects: Vec<Object> = named
+            .map(|Member { path, kind, size, start }| Object {
+                path,
+                kind,
+                identity: self.identity_of(size, start),
+            })
+            .collect();
+        objects.extend(contents.faults.into_iter().map(|what| Object {
+            path: self.tar.path.clone(),
+            kind: ObjectKind::Special(what),
+            identity: self.tar.identity.clone(),
+        }));
+        Ok(objects)
     }
 
     fn find(&self, path: &Path) -> Result<Option<Object>, StoreError> {
@@ -293,7 +327,14 @@ impl Store for TarFile {
         } else {
             self.read_in_place(start, size, buffer, &mut watched)
         };
-        let taken = read.map_err(|source| StoreError::Read { path: path.clone(), source })?;
+        let taken = read.map_err(|source| {
+            let path = path.clone();
+            if self.compressed && !self.is_unobtainable() {
+                StoreError::Damaged { path, detail: format!("the tar does not decompress: {source}") }
+            } else {
+                StoreError::Read { path, source }
+            }
+        })?;
         if broke || taken == size {
             return Ok(());
         }

@@ -43,6 +43,9 @@ pub(super) fn findings(
 
 fn stray(stray: &Stray) -> Finding {
     let path = stray.object.path.display().to_string();
+    if let (ObjectKind::Special(what), true) = (stray.object.kind, stray.object.is_broken_tar()) {
+        return Finding::new(Code::Unreadable, format!("{path} is {what}")).in_segment(path);
+    }
     let message = match stray.object.kind {
         ObjectKind::Special(what) if stray.named_like_wal => {
             format!("{path} is {what} where a WAL file should be; it was not read")

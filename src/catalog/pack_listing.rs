@@ -1,7 +1,10 @@
 //! An archive's listing and its base backups as bytes.
 
 use super::pack::{Pack, Unpacker, pack_enum, pack_struct};
-use crate::archive::store::{A_DATA_DIRECTORY, A_DIRECTORY};
+use crate::archive::store::{
+    A_DATA_DIRECTORY, A_DIRECTORY, TAR_ENDS_EARLY, TAR_HAS_EXCESSIVE_HEADER, TAR_HAS_NO_HEADER,
+    TAR_NOT_DECOMPRESSED,
+};
 use crate::archive::{
     BackupKind, BackupObject, Entry, Identity, Inventory, Layout, Object, ObjectKind, Stray,
 };
@@ -25,7 +28,7 @@ impl Pack for PathBuf {
 }
 
 /// What a listing says of things that are no files. What is new to this list comes back in general words.
-const SPECIALS: [&str; 7] = [
+const SPECIALS: [&str; 11] = [
     A_DIRECTORY,
     A_DATA_DIRECTORY,
     "a link",
@@ -33,6 +36,10 @@ const SPECIALS: [&str; 7] = [
     "a FIFO",
     "a socket",
     "a device",
+    TAR_ENDS_EARLY,
+    TAR_NOT_DECOMPRESSED,
+    TAR_HAS_NO_HEADER,
+    TAR_HAS_EXCESSIVE_HEADER,
 ];
 
 impl Pack for ObjectKind {
