@@ -156,27 +156,28 @@ fn what_was_written_over_in_place_is_read_again() {
     std::thread::sleep(Duration::from_millis(30));
     let tar_catalog = place.directory.path().join("tar.catalog");
     assert_eq!(index(&archive, &catalog, &[]).0, 0);
-    assert_eq!(index(&tar, &tar_catalog, &[]).0, 0);
+    // Without its histories it is no whole archive.
+    index(&tar, &tar_catalog, &[]);
+    let tar_incremental = ["--incremental", "--catalog", text(&tar_catalog)];
+    let before = verify(&tar, &tar_incremental);
 
     let stored = fs::metadata(&victim).unwrap();
     let mut bytes = fs::read(&victim).unwrap();
-    bytes[8192 + 3000] ^= 1;
+    bytes[200] ^= 1;
     fs::write(&victim, &bytes).unwrap();
     let file = fs::File::options().write(true).open(&victim).unwrap();
     file.set_modified(stored.modified().unwrap()).unwrap();
     let incremental = ["--incremental", "--catalog", text(&catalog)];
     assert_eq!(verify(&archive, &incremental).0, 1);
 
+    // The same byte of the second member.
+    let size = usize::try_from(stored.len()).unwrap();
     let mut bytes = fs::read(&tar).unwrap();
-    let at = bytes.len() / 2;
-    bytes[at] ^= 1;
+    bytes[512 + size + 512 + 200] ^= 1;
     fs::write(&tar, &bytes).unwrap();
-    let fresh = verify(&tar, &[]);
-    assert_eq!((fresh.0, &fresh.1["verdict"]), {
-        let again = verify(&tar, &["--incremental", "--catalog", text(&tar_catalog)]);
-        (again.0, &again.1["verdict"].clone())
-    });
-    assert_ne!(index(&tar, &tar_catalog, &[]).1["bytes_scanned"], 0);
+    let after = verify(&tar, &[]);
+    assert_ne!(after, before);
+    assert_eq!(verify(&tar, &tar_incremental), after);
 }
 
 /// The counts are those that verify gives, for every version.

@@ -268,7 +268,7 @@ fn a_page_of_wal_is_nothing_but_itself() {
 fn what_claims_to_be_large_is_decoded_in_pieces() {
     let plain = vec![0; 200 << 20];
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut gzip, &plain).unwrap();
+    Write::write_all(&mut gzip, &plain).unwrap();
     for (codec, stored) in
         [(Codec::Gzip, gzip.finish().unwrap()), (Codec::Zstd, zstd::bulk::compress(&plain, 1).unwrap())]
     {
