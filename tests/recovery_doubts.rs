@@ -292,3 +292,22 @@ fn no_recovery_begins_with_minimal_wal() {
     );
     assert_eq!(consistent, None);
 }
+
+#[test]
+fn a_file_that_is_included_may_set_the_target() {
+    let copy = Copy::of("15");
+    copy.write("rec.conf", "recovery_target_xid = 750\n");
+    copy.write("postgresql.conf", "include 'rec.conf'\n");
+    let status = |name: &str| {
+        let mut walproof = Command::new(env!("CARGO_BIN_EXE_walproof"));
+        walproof
+            .arg("resolve")
+            .arg(copy.0.path())
+            .arg("--from-conf")
+            .arg(copy.file(name))
+            .arg("--no-catalog");
+        walproof.output().unwrap().status.code()
+    };
+    assert_eq!(status("postgresql.conf"), Some(2));
+    assert_ne!(status("rec.conf"), Some(2));
+}

@@ -295,6 +295,18 @@ fn from_conf(
     let bytes =
         std::fs::read(path).map_err(|error| failed(format!("cannot read {}: {error}", path.display())))?;
     let conf = Conf::parse(&bytes).map_err(|error| usage(error.to_string()))?;
+    // The target may stand in a file that is included: without it the answer would be one to another question.
+    let sets_target = conf.settings.iter().any(|setting| setting.name.starts_with("recovery_target"));
+    match conf.includes.first() {
+        Some(include) if !sets_target => {
+            return Err(usage(format!(
+                "line {} includes \"{}\", which is not read: name the file that sets the target",
+                include.line, include.value
+            )));
+        }
+        Some(include) => tracing::warn!("{} is included by {} and not read", include.value, path.display()),
+        None => {}
+    }
     let judged = match RecoverySettings::judge(&conf, major) {
         Ok(judged) => judged,
         Err(error @ JudgeError::MultipleTargets { .. }) => {
