@@ -7,7 +7,7 @@ use crate::scan::event::What;
 use crate::scan::segment::PlacedWound;
 use crate::wal::fault::Fault;
 use crate::wal::walk::{Context, Wound};
-use crate::wal::{Lsn, Major, TimelineId};
+use crate::wal::{Lsn, TimelineId};
 use std::collections::BTreeMap;
 
 /// Everything wrong inside the files of a cluster and at their seams.
@@ -54,7 +54,7 @@ pub(super) fn finding(placed: &PlacedWound) -> Finding {
             wound.offset
         )
     } else {
-        format!("{} at {}", fault.message(), wound.lsn).replace("in record at", "in record at")
+        format!("{} at {}", fault.message(), wound.lsn)
     };
     let mut finding = Finding::new(code, message)
         .in_segment(placed.segment)
@@ -111,7 +111,6 @@ fn parameters<'a>(
     timeline: TimelineId,
     events: impl Iterator<Item = &'a crate::scan::Event>,
 ) -> Vec<Finding> {
-    let major = view.cluster.versions.last().copied().unwrap_or(Major::NEWEST);
     let mut findings = Vec::new();
     let mut before: Option<crate::wal::payload::xlog::ParameterChange> = None;
     let mut minimal_reported = false;
@@ -132,7 +131,7 @@ fn parameters<'a>(
             minimal_reported = false;
         }
         if let What::ParameterChange(change) = &event.what {
-            if let Some(grown) = before.and_then(|before| increases(&before, change, major)) {
+            if let Some(grown) = before.and_then(|before| increases(&before, change)) {
                 findings.push(at(view, event.lsn, timeline, Code::ParameterIncrease, Severity::Info, grown));
             }
             before = Some(**change);
@@ -160,7 +159,6 @@ fn at(
 fn increases(
     before: &crate::wal::payload::xlog::ParameterChange,
     after: &crate::wal::payload::xlog::ParameterChange,
-    major: Major,
 ) -> Option<String> {
     let senders = |change: &crate::wal::payload::xlog::ParameterChange| change.max_wal_senders.unwrap_or(0);
     let all = [
@@ -175,6 +173,5 @@ fn increases(
         .filter(|(_, before, after)| after > before)
         .map(|(name, before, after)| format!("{name} from {before} to {after}"))
         .collect();
-    let _ = major;
     (!grown.is_empty()).then(|| format!("a hot standby must follow: {} grew", grown.join(", ")))
 }
