@@ -7,8 +7,8 @@ use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use walproof::archive::{Archive, LayoutChoice, Scratch};
-use walproof::scan::{Detail, Expectation, SegmentFacts, scan_segment};
+use walproof::archive::{Archive, LayoutChoice};
+use walproof::scan::{Detail, Expectation, SegmentFacts, Workbench, scan_segment};
 use walproof::wal::{Owners, TimelineId, WalFileName};
 
 struct Counting;
@@ -79,11 +79,11 @@ fn allocations_do_not_grow_with_records() {
         digest_all: false,
         detail: Detail::Summary,
     };
-    let mut scratch = Scratch::default();
+    let mut bench = Workbench::default();
     // The first scan fills the buffers that are used again.
     let mut scan = |entry| -> (u64, SegmentFacts) {
         let before = ALLOCATIONS.get();
-        let facts = scan_segment(&archive, entry, &expectation, &mut scratch).unwrap();
+        let facts = scan_segment(&archive, entry, &expectation, &mut bench).unwrap();
         (ALLOCATIONS.get() - before, facts)
     };
     scan(&entries[0]);

@@ -1,9 +1,9 @@
 //! Reads the files of a plan, many at once, and joins them in order.
 
 use super::{AuditError, Options, Plan, Progress};
-use crate::archive::{Archive, Entry, Scratch};
+use crate::archive::{Archive, Entry};
 use crate::chain::chains::Chains;
-use crate::scan::{Expectation, FactStore, SegmentFacts, scan_or_recall};
+use crate::scan::{Expectation, FactStore, SegmentFacts, Workbench, scan_or_recall};
 use crate::wal::{Lsn, Owners, TimelineId, WalFileName};
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -29,7 +29,7 @@ struct Outlook {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static BENCH: RefCell<Workbench> = RefCell::default();
 }
 
 /// Reads every file of `plan`.
@@ -73,9 +73,8 @@ pub fn survey_with(
             .enumerate()
             .map(|(offset, entry)| {
                 let expectation = expectation(plan, first + offset, entry, &outlooks, options);
-                let facts = SCRATCH.with_borrow_mut(|scratch| {
-                    scan_or_recall(archive, entry, &expectation, scratch, store)
-                })?;
+                let facts = BENCH
+                    .with_borrow_mut(|bench| scan_or_recall(archive, entry, &expectation, bench, store))?;
                 let bytes = bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
                 let files = files.fetch_add(1, Ordering::Relaxed) + 1;
                 progress(Progress { files, files_total, bytes });

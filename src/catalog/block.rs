@@ -8,7 +8,7 @@
 //! | names | rows of catalogs that hold names; compressed | for events |
 //! | extras | what only some of them have: subtransactions, dropped files, names; compressed | for events |
 
-use super::column::{put_column, take_column};
+use super::column::{Column, Steps, Sums, Values};
 use super::pack::{Pack, Unpacker, put_number};
 use super::pack_activity::{pack_activity, unpack_activity};
 use super::squeeze::{squeeze, unsqueeze};
@@ -96,8 +96,7 @@ pub(super) fn unpack(entry: &Entry, blocks: &Blocks, detail: Detail) -> Option<S
     if detail == Detail::Summary {
         facts.events.retain(in_summary);
     } else {
-        let ends = unpack_ends(&blocks.ends, &blocks.extras)?;
-        facts.events = merge(ends, facts.events);
+        facts.events = unpack_ends(&blocks.ends, &blocks.extras, facts.events)?;
     }
     if detail == Detail::Events {
         facts.activity = unpack_activity(&blocks.activity)?;
@@ -112,17 +111,6 @@ fn is_columnar(event: &Event) -> bool {
     aligned && event.time.is_some() && matches!(event.what, What::End(_) | What::Prepare { .. })
 }
 
-/// Two lists in LSN order as one.
-fn merge(mut ends: Vec<Event>, others: Vec<Event>) -> Vec<Event> {
-    if ends.is_empty() {
-        return others;
-    }
-    ends.extend(others);
-    // Stable, and both parts are in order: one merge.
-    ends.sort_by_key(|event| event.lsn);
-    ends
-}
-
 fn pack_ends(events: &[&Event]) -> (Vec<u8>, Vec<u8>) {
     let (mut out, mut extras) = (Vec::new(), Vec::new());
     if events.is_empty() {
@@ -130,18 +118,20 @@ fn pack_ends(events: &[&Event]) -> (Vec<u8>, Vec<u8>) {
     }
     put_number(&mut out, events.len() as u64);
     owners(events).pack(&mut out);
-    let deltas = |of: &dyn Fn(&Event) -> i64| {
-        let mut before = 0;
-        let delta = |event: &&Event| of(event).wrapping_sub(std::mem::replace(&mut before, of(event)));
-        events.iter().map(delta).collect::<Vec<i64>>()
-    };
-    put_column(&deltas(&|event| (event.lsn.0 >> 3).cast_signed()), &mut out);
-    let length = |event: &&Event| (event.end.bytes_since(event.lsn) >> 3).cast_signed();
-    put_column(&events.iter().map(length).collect::<Vec<i64>>(), &mut out);
-    put_column(&deltas(&|event| event.time.map_or(0, |time| time.0)), &mut out);
-    put_column(&deltas(&|event| i64::from(event.xid.0)), &mut out);
-    let kinds: Vec<i64> = events.iter().map(|event| kind_and_extra(event, &mut extras)).collect();
-    put_column(&kinds, &mut out);
+    let (mut places, mut lengths, mut times) = (Steps::new(), Column::new(), Steps::new());
+    let (mut xids, mut kinds) = (Steps::new(), Column::new());
+    for event in events {
+        places.push((event.lsn.0 >> 3).cast_signed());
+        lengths.push((event.end.bytes_since(event.lsn) >> 3).cast_signed());
+        times.push(event.time.map_or(0, |time| time.0));
+        xids.push(i64::from(event.xid.0));
+        kinds.push(kind_and_extra(event, &mut extras));
+    }
+    places.finish(&mut out);
+    lengths.finish(&mut out);
+    times.finish(&mut out);
+    xids.finish(&mut out);
+    kinds.finish(&mut out);
     (out, extras)
 }
 
@@ -177,37 +167,39 @@ fn kind_and_extra(event: &Event, extras: &mut Vec<u8>) -> i64 {
     }
 }
 
-fn unpack_ends(ends: &[u8], extras: &[u8]) -> Option<Vec<Event>> {
+/// The ends of transactions among the `others`, all in LSN order.
+fn unpack_ends(ends: &[u8], extras: &[u8], others: Vec<Event>) -> Option<Vec<Event>> {
     if ends.is_empty() {
-        return Some(Vec::new());
+        return Some(others);
     }
     let decoded = unsqueeze(extras)?;
     let mut extras = Unpacker::new(&decoded);
     let mut from = Unpacker::new(ends);
     let count = usize::try_from(from.number()?).ok()?;
     let owners: Vec<(TimelineId, u64)> = Pack::unpack(&mut from)?;
-    let places = take_column(&mut from, count)?;
-    let lengths = take_column(&mut from, count)?;
-    let times = take_column(&mut from, count)?;
-    let xids = take_column(&mut from, count)?;
-    let kinds = take_column(&mut from, count)?;
+    let mut places = Sums::take(&mut from, count)?;
+    let mut lengths = Values::take(&mut from, count)?;
+    let mut times = Sums::take(&mut from, count)?;
+    let mut xids = Sums::take(&mut from, count)?;
+    let mut kinds = Values::take(&mut from, count)?;
     let mut owners = owners.into_iter().flat_map(|(owner, count)| (0..count).map(move |_| owner));
-    let (mut lsn, mut time, mut xid) = (0i64, 0i64, 0i64);
-    let mut events = Vec::with_capacity(count);
-    for ((((place, length), step), id), kind) in places.iter().zip(lengths).zip(times).zip(xids).zip(kinds) {
-        lsn = lsn.wrapping_add(*place);
-        time = time.wrapping_add(step);
-        xid = xid.wrapping_add(id);
-        let start = Lsn(lsn.cast_unsigned() << 3);
+    let mut events = Vec::with_capacity(count + others.len());
+    let mut others = others.into_iter().peekable();
+    for _ in 0..count {
+        let start = Lsn(places.next()?.cast_unsigned() << 3);
+        while let Some(before) = others.next_if(|other| other.lsn < start) {
+            events.push(before);
+        }
         events.push(Event {
             lsn: start,
-            end: start.plus(length.cast_unsigned() << 3),
+            end: start.plus(lengths.next()?.cast_unsigned() << 3),
             owner: owners.next()?,
-            xid: Xid(u32::try_from(xid).ok()?),
-            time: Some(PgTime(time)),
-            what: what(kind, &mut extras)?,
+            xid: Xid(u32::try_from(xids.next()?).ok()?),
+            time: Some(PgTime(times.next()?)),
+            what: what(kinds.next()?, &mut extras)?,
         });
     }
+    events.extend(others);
     (from.is_done() && extras.is_done() && owners.next().is_none()).then_some(events)
 }
 

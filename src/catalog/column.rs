@@ -16,27 +16,137 @@ use bitpacking::{BitPacker, BitPacker1x};
 const BLOCK: usize = 256;
 /// Numbers that the packer takes at once.
 const LANE: usize = BitPacker1x::BLOCK_LEN;
+/// One in so many numbers is looked at for where a block's numbers lie.
+const SAMPLED: usize = 8;
 /// The widest that is packed; wider distances are exceptions.
 const WIDTH_MAX: u8 = 32;
 
-/// Appends a column.
-pub(super) fn put_column(values: &[i64], out: &mut Vec<u8>) {
-    for block in values.chunks(BLOCK) {
-        put_block(block, out);
+/// A column that is written.
+pub(super) struct Column {
+    block: [i64; BLOCK],
+    filled: usize,
+    out: Vec<u8>,
+}
+
+impl Column {
+    pub(super) const fn new() -> Self {
+        Self { block: [0; BLOCK], filled: 0, out: Vec::new() }
+    }
+
+    /// Appends one number.
+    #[inline]
+    pub(super) fn push(&mut self, value: i64) {
+        if let Some(place) = self.block.get_mut(self.filled) {
+            *place = value;
+            self.filled += 1;
+        }
+        if self.filled == BLOCK {
+            self.put_block();
+        }
+    }
+
+    /// Appends what was written to `out`.
+    pub(super) fn finish(mut self, out: &mut Vec<u8>) {
+        if self.filled > 0 {
+            self.put_block();
+        }
+        out.append(&mut self.out);
+    }
+
+    #[inline(never)]
+    fn put_block(&mut self) {
+        put_block(&self.block[..self.filled], &mut self.out);
+        self.filled = 0;
     }
 }
 
-/// Reads a column of `count` numbers.
-pub(super) fn take_column(from: &mut Unpacker<'_>, count: usize) -> Option<Vec<i64>> {
-    // 256 numbers take three bytes at least, so an impossible count ends soon.
-    let mut values = Vec::new();
-    let mut left = count;
-    while left > 0 {
-        let block = left.min(BLOCK);
-        take_block(from, block, &mut values)?;
-        left -= block;
+/// A column of which the steps from one number to the next are written.
+pub(super) struct Steps {
+    column: Column,
+    before: i64,
+}
+
+impl Steps {
+    pub(super) const fn new() -> Self {
+        Self { column: Column::new(), before: 0 }
     }
-    Some(values)
+
+    /// Appends one number.
+    #[inline]
+    pub(super) fn push(&mut self, value: i64) {
+        self.column.push(value.wrapping_sub(std::mem::replace(&mut self.before, value)));
+    }
+
+    /// Appends what was written to `out`.
+    pub(super) fn finish(self, out: &mut Vec<u8>) {
+        self.column.finish(out);
+    }
+}
+
+/// A column that is read, a block at a time.
+#[derive(Debug)]
+pub(super) struct Values<'a> {
+    from: Unpacker<'a>,
+    /// Numbers behind those in `block`.
+    left: usize,
+    block: [i64; BLOCK],
+    filled: usize,
+    next: usize,
+}
+
+impl<'a> Values<'a> {
+    /// The column of `count` numbers that begins at `from`, which goes on behind it.
+    pub(super) fn take(from: &mut Unpacker<'a>, count: usize) -> Option<Self> {
+        let begin = *from;
+        // 256 numbers take three bytes at least, so an impossible count ends soon.
+        let mut left = count;
+        while left > 0 {
+            let block = left.min(BLOCK);
+            skip_block(from, block)?;
+            left -= block;
+        }
+        Some(Self { from: begin, left: count, block: [0; BLOCK], filled: 0, next: 0 })
+    }
+
+    /// The next number.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<i64> {
+        if self.next == self.filled {
+            self.fill()?;
+        }
+        let value = self.block.get(self.next).copied();
+        self.next += 1;
+        value
+    }
+
+    #[inline(never)]
+    fn fill(&mut self) -> Option<()> {
+        let count = self.left.min(BLOCK);
+        take_block(&mut self.from, self.block.get_mut(..count).filter(|block| !block.is_empty())?)?;
+        (self.left, self.filled, self.next) = (self.left - count, count, 0);
+        Some(())
+    }
+}
+
+/// A column of which steps were written ([`Steps`]), as the numbers themselves.
+#[derive(Debug)]
+pub(super) struct Sums<'a> {
+    steps: Values<'a>,
+    sum: i64,
+}
+
+impl<'a> Sums<'a> {
+    /// As [`Values::take`].
+    pub(super) fn take(from: &mut Unpacker<'a>, count: usize) -> Option<Self> {
+        Some(Self { steps: Values::take(from, count)?, sum: 0 })
+    }
+
+    /// The next number.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<i64> {
+        self.sum = self.sum.wrapping_add(self.steps.next()?);
+        Some(self.sum)
+    }
 }
 
 /// The base and width that make a block smallest.
@@ -45,20 +155,25 @@ fn choose(block: &[i64]) -> (i64, u8) {
     if let Some(same) = block.first().filter(|first| block.iter().all(|value| value == *first)) {
         return (*same, 0);
     }
-    let mut sorted = [0i64; BLOCK];
-    let sorted = &mut sorted[..block.len()];
-    sorted.copy_from_slice(block);
-    sorted.sort_unstable();
-    let mut best = (u64::MAX, 0, 0);
-    // The smallest, or one that leaves some odd ones below.
-    for skipped in [0, block.len() / 64, block.len() / 16, block.len() / 4] {
-        let base = sorted.get(skipped).copied().unwrap_or_default();
-        let (cost, width) = cheapest_width(sorted, base);
+    // The smallest, or one that leaves some odd ones below: some of the numbers tell about where the others lie.
+    let least = block.iter().copied().min().unwrap_or_default();
+    let mut sample = [0i64; BLOCK / SAMPLED];
+    let mut taken = 0;
+    for (place, value) in sample.iter_mut().zip(block.iter().step_by(SAMPLED)) {
+        *place = *value;
+        taken += 1;
+    }
+    let sample = &mut sample[..taken];
+    sample.sort_unstable();
+    let candidates = [0, sample.len() / 16, sample.len() / 4].map(|skipped| sample.get(skipped).copied());
+    let mut best = (cheapest_width(sample, least).0, least);
+    for base in candidates.into_iter().flatten() {
+        let (cost, _) = cheapest_width(sample, base);
         if cost < best.0 {
-            best = (cost, width, base);
+            best = (cost, base);
         }
     }
-    (best.2, best.1)
+    (best.1, cheapest_width(block, best.1).1)
 }
 
 /// Distance from the base where it can be packed.
@@ -68,27 +183,32 @@ const fn distance(value: i64, base: i64) -> Option<u64> {
 
 /// Bytes that a block takes at its best width.
 fn cheapest_width(block: &[i64], base: i64) -> (u64, u8) {
-    // How many numbers need exactly so many bits, and the bytes that they take as exceptions.
-    let mut counts = [0u64; 65];
-    let mut below = 0;
+    // How many numbers need exactly so many bits; the last of these are below the base.
+    let mut counts = [0u32; 66];
     for value in block {
-        match distance(*value, base) {
-            Some(distance) => counts[(64 - distance.leading_zeros()) as usize] += 1,
-            None => below += 3,
-        }
+        let bits = match distance(*value, base) {
+            Some(distance) => 64 - distance.leading_zeros(),
+            None => 65,
+        };
+        counts[bits as usize] += 1;
     }
+    let below = 3 * u64::from(counts[65]);
     let lanes = block.len().div_ceil(LANE) as u64;
+    let widest = counts[..65].iter().rposition(|count| *count > 0).unwrap_or(0);
     let mut best = (u64::MAX, 0);
+    // Bytes that the wider ones take as exceptions.
     let mut beyond = 0;
-    for width in (0..=64u8).rev() {
-        if width <= WIDTH_MAX {
-            let cost = lanes * 4 * u64::from(width) + beyond + below;
+    for (width, count) in counts.iter().enumerate().take(widest + 1).rev() {
+        if width <= usize::from(WIDTH_MAX) {
+            let cost = lanes * 4 * width as u64 + beyond + below;
             if cost <= best.0 {
+                #[expect(clippy::cast_possible_truncation, reason = "at most WIDTH_MAX")]
+                let width = width as u8;
                 best = (cost, width);
             }
         }
-        let bytes = 1 + u64::from(width + 1).div_ceil(7).max(1);
-        beyond += counts[usize::from(width)] * bytes;
+        let bytes = 1 + (width as u64 + 1).div_ceil(7);
+        beyond += u64::from(*count) * bytes;
     }
     best
 }
@@ -101,12 +221,22 @@ fn put_block(block: &[i64], out: &mut Vec<u8>) {
     let packer = BitPacker1x::new();
     for (lane, values) in block.chunks(LANE).enumerate() {
         let mut distances = [0u32; LANE];
-        for (index, value) in values.iter().enumerate() {
-            let near = distance(*value, base).filter(|distance| distance >> width == 0);
-            match near.and_then(|near| u32::try_from(near).ok()) {
-                Some(near) => distances[index] = near,
-                #[expect(clippy::cast_possible_truncation, reason = "a block has 256 numbers")]
-                None => exceptions.push(((lane * LANE + index) as u8, zigzag(value.wrapping_sub(base)))),
+        let mut odd = false;
+        for (place, value) in distances.iter_mut().zip(values) {
+            let distance = value.wrapping_sub(base).cast_unsigned();
+            #[expect(clippy::cast_possible_truncation, reason = "where it does not fit it is not kept")]
+            let low = distance as u32;
+            *place = low;
+            odd |= *value < base || distance >> width != 0;
+        }
+        if odd {
+            for (index, (place, value)) in distances.iter_mut().zip(values).enumerate() {
+                let near = distance(*value, base).filter(|distance| distance >> width == 0);
+                if near.is_none() {
+                    *place = 0;
+                    #[expect(clippy::cast_possible_truncation, reason = "a block has 256 numbers")]
+                    exceptions.push(((lane * LANE + index) as u8, zigzag(value.wrapping_sub(base))));
+                }
             }
         }
         let mut packed = [0u8; 4 * LANE];
@@ -120,22 +250,33 @@ fn put_block(block: &[i64], out: &mut Vec<u8>) {
     }
 }
 
-fn take_block(from: &mut Unpacker<'_>, count: usize, values: &mut Vec<i64>) -> Option<()> {
+fn take_block(from: &mut Unpacker<'_>, values: &mut [i64]) -> Option<()> {
     let width = u8::unpack(from).filter(|width| *width <= WIDTH_MAX)?;
     let base = unzigzag(from.number()?);
     let packer = BitPacker1x::new();
-    let begin = values.len();
-    for lane in (0..count).step_by(LANE) {
+    for values in values.chunks_mut(LANE) {
         let packed = from.take(usize::from(width) * LANE / 8)?;
         let mut distances = [0u32; LANE];
         packer.decompress(packed, &mut distances, width);
-        let here = distances.iter().take(count - lane);
-        values.extend(here.map(|distance| base.wrapping_add(i64::from(*distance))));
+        for (value, distance) in values.iter_mut().zip(distances) {
+            *value = base.wrapping_add(i64::from(distance));
+        }
     }
     for _ in 0..from.number()? {
         let index = usize::from(u8::unpack(from)?);
-        let value = base.wrapping_add(unzigzag(from.number()?));
-        *values.get_mut(begin..)?.get_mut(index)? = value;
+        *values.get_mut(index)? = base.wrapping_add(unzigzag(from.number()?));
+    }
+    Some(())
+}
+
+/// Goes over a block of `count` numbers.
+fn skip_block(from: &mut Unpacker<'_>, count: usize) -> Option<()> {
+    let width = u8::unpack(from).filter(|width| *width <= WIDTH_MAX)?;
+    from.number()?;
+    from.take(count.div_ceil(LANE) * usize::from(width) * LANE / 8)?;
+    for _ in 0..from.number()? {
+        u8::unpack(from)?;
+        from.number()?;
     }
     Some(())
 }
@@ -148,9 +289,15 @@ mod tests {
 
     fn round_trip(values: &[i64]) -> usize {
         let mut out = Vec::new();
-        put_column(values, &mut out);
+        let mut column = Column::new();
+        for value in values {
+            column.push(*value);
+        }
+        column.finish(&mut out);
         let mut from = Unpacker::new(&out);
-        assert_eq!(take_column(&mut from, values.len()).unwrap(), values);
+        let mut column = Values::take(&mut from, values.len()).unwrap();
+        assert!(values.iter().all(|value| column.next() == Some(*value)));
+        assert_eq!(column.next(), None);
         assert!(from.is_done());
         out.len()
     }
@@ -168,7 +315,9 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_harm(bytes: Vec<u8>, count in 0usize..5000) {
-            let _ = take_column(&mut Unpacker::new(&bytes), count);
+            if let Some(mut column) = Values::take(&mut Unpacker::new(&bytes), count) {
+                while column.next().is_some() {}
+            }
         }
     }
 

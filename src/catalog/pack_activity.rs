@@ -1,8 +1,8 @@
 //! What transactions did to rows and files, as a block of columns.
 
-use super::column::{put_column, take_column};
+use super::column::{Column, Steps, Sums, Values};
 use super::pack::{Pack, Unpacker, put_number};
-use crate::scan::activity::{Activities, Activity, Rows};
+use crate::scan::activity::{Activities, Activity, Files, Rows};
 
 /// What transactions did, as a block.
 pub(super) fn pack_activity(activities: &Activities) -> Vec<u8> {
@@ -12,38 +12,32 @@ pub(super) fn pack_activity(activities: &Activities) -> Vec<u8> {
         return out;
     }
     put_number(&mut out, all.len() as u64);
-    for of in COLUMNS {
-        let mut before = 0;
-        let values = all.iter().map(|one| of(one).wrapping_sub(std::mem::replace(&mut before, of(one))));
-        put_column(&values.collect::<Vec<i64>>(), &mut out);
+    let (mut owners, mut xids, mut databases) = (Steps::new(), Steps::new(), Steps::new());
+    let (mut inserted, mut updated, mut deleted) = (Column::new(), Column::new(), Column::new());
+    let (mut tables, mut has_files) = (Column::new(), Column::new());
+    for one in all {
+        owners.push(i64::from(one.owner));
+        xids.push(i64::from(one.xid));
+        databases.push(i64::from(one.database));
+        inserted.push(one.rows.inserted.cast_signed());
+        updated.push(one.rows.updated.cast_signed());
+        deleted.push(one.rows.deleted.cast_signed());
+        tables.push(i64::from(one.tables));
+        has_files.push(i64::from(one.files.is_some()));
     }
-    for of in COUNTS {
-        put_column(&all.iter().map(|one| of(one).cast_signed()).collect::<Vec<i64>>(), &mut out);
+    for steps in [owners, xids, databases] {
+        steps.finish(&mut out);
     }
-    for one in all.iter().filter(|one| has_files(one)) {
-        one.created.pack(&mut out);
-        one.filled.pack(&mut out);
-        one.truncated.pack(&mut out);
+    for column in [inserted, updated, deleted, tables, has_files] {
+        column.finish(&mut out);
+    }
+    for files in all.iter().filter_map(|one| one.files.as_deref()) {
+        files.created.pack(&mut out);
+        files.filled.pack(&mut out);
+        files.truncated.pack(&mut out);
     }
     activities.table_sets.pack(&mut out);
     out
-}
-
-/// What changes little from one transaction to the next.
-const COLUMNS: [fn(&Activity) -> i64; 3] =
-    [|one| i64::from(one.owner), |one| i64::from(one.xid), |one| i64::from(one.database)];
-
-/// What is counted, and whether there is more.
-const COUNTS: [fn(&Activity) -> u64; 5] = [
-    |one| one.rows.inserted,
-    |one| one.rows.updated,
-    |one| one.rows.deleted,
-    |one| u64::from(one.tables),
-    |one| u64::from(has_files(one)),
-];
-
-fn has_files(one: &Activity) -> bool {
-    !one.created.is_empty() || one.filled || one.truncated > 0
 }
 
 /// The same, back.
@@ -53,38 +47,32 @@ pub(super) fn unpack_activity(bytes: &[u8]) -> Option<Activities> {
     }
     let mut from = Unpacker::new(bytes);
     let count = usize::try_from(from.number()?).ok()?;
-    let mut summed = || {
-        let mut column = take_column(&mut from, count)?;
-        let mut sum = 0i64;
-        for value in &mut column {
-            sum = sum.wrapping_add(*value);
-            *value = sum;
-        }
-        Some(column)
-    };
-    let (owners, xids, databases) = (summed()?, summed()?, summed()?);
-    let mut counts = || take_column(&mut from, count);
-    let (inserted, updated, deleted, tables, files) = (counts()?, counts()?, counts()?, counts()?, counts()?);
-    let mut all = Vec::with_capacity(owners.len());
-    let ids = owners.into_iter().zip(xids).zip(databases);
-    let rows = inserted.into_iter().zip(updated).zip(deleted).zip(tables).zip(files);
-    for (((owner, xid), database), ((((inserted, updated), deleted), tables), files)) in ids.zip(rows) {
+    let mut owners = Sums::take(&mut from, count)?;
+    let mut xids = Sums::take(&mut from, count)?;
+    let mut databases = Sums::take(&mut from, count)?;
+    let mut counts = || Values::take(&mut from, count);
+    let (mut inserted, mut updated, mut deleted) = (counts()?, counts()?, counts()?);
+    let (mut tables, mut has_files) = (counts()?, counts()?);
+    let mut all = Vec::with_capacity(count);
+    for _ in 0..count {
         let mut one = Activity {
-            owner: u32::try_from(owner).ok()?,
-            xid: u32::try_from(xid).ok()?,
-            database: u32::try_from(database).ok()?,
+            owner: u32::try_from(owners.next()?).ok()?,
+            xid: u32::try_from(xids.next()?).ok()?,
+            database: u32::try_from(databases.next()?).ok()?,
+            tables: u32::try_from(tables.next()?).ok()?,
             rows: Rows {
-                inserted: inserted.cast_unsigned(),
-                updated: updated.cast_unsigned(),
-                deleted: deleted.cast_unsigned(),
+                inserted: inserted.next()?.cast_unsigned(),
+                updated: updated.next()?.cast_unsigned(),
+                deleted: deleted.next()?.cast_unsigned(),
             },
-            tables: u32::try_from(tables).ok()?,
-            ..Activity::default()
+            files: None,
         };
-        if files != 0 {
-            one.created = Pack::unpack(&mut from)?;
-            one.filled = Pack::unpack(&mut from)?;
-            one.truncated = Pack::unpack(&mut from)?;
+        if has_files.next()? != 0 {
+            one.files = Some(Box::new(Files {
+                created: Pack::unpack(&mut from)?,
+                filled: Pack::unpack(&mut from)?,
+                truncated: Pack::unpack(&mut from)?,
+            }));
         }
         all.push(one);
     }

@@ -76,7 +76,7 @@ pub struct Across {
 
 impl Across {
     pub(super) fn take(&mut self, record: &Record<'_>, page_bytes: u32, major: Major) {
-        let mut gatherer = Gatherer::default();
+        let mut gatherer = Gatherer::with_room(Vec::new());
         gatherer.record(record, major, page_bytes);
         self.activities.push((record.lsn, gatherer.finish()));
         catalog_rows::gather(record, page_bytes, major, &mut self.sightings);

@@ -11,6 +11,7 @@ use crate::names;
 use crate::recovery::Library;
 use crate::scan::catalog_rows::Sighting;
 use crate::scan::zone::FileZone;
+use std::mem::ManuallyDrop;
 
 /// Answers `query` from few of a catalog's files: `answer` gets them, and the events among which the answer is. `None`
 /// where the catalog does not tell which files these are.
@@ -44,7 +45,7 @@ pub(super) fn look_up(
         if more.is_subset(&selected) {
             return answer(&library, &index).map(Some);
         }
-        drop(library);
+        drop(ManuallyDrop::into_inner(library));
         selected.extend(more);
         catalog = reading.into_catalog().ok_or_else(no_place)?;
     }

@@ -95,9 +95,11 @@ impl Deeds {
     fn add(&mut self, activity: &Activity, tables: &[RelationFile]) {
         self.rows.add(activity.rows);
         unite(&mut self.tables, tables);
-        self.created.extend(&activity.created);
-        self.filled |= activity.filled;
-        self.truncated += activity.truncated;
+        if let Some(files) = &activity.files {
+            self.created.extend(&files.created);
+            self.filled |= files.filled;
+            self.truncated += files.truncated;
+        }
         if activity.database != 0 {
             self.database = activity.database;
         }

@@ -1,8 +1,8 @@
 //! The files that a recovery would read, by the names under which it asks for them.
 
-use crate::archive::{Archive, Entry, Scratch, StoreError};
+use crate::archive::{Archive, Entry, StoreError};
 use crate::audit::{Options, Plan, Progress, expectations};
-use crate::scan::{Expectation, FactStore, FileFault, SegmentFacts, scan_or_recall, scan_segment};
+use crate::scan::{Expectation, FactStore, FileFault, SegmentFacts, Workbench, scan_or_recall, scan_segment};
 use crate::timeline::History;
 use crate::wal::{Lsn, Major, SegmentName, SegmentNumber, SegmentSize, SystemId, TimelineId, WalFileName};
 use rayon::prelude::*;
@@ -38,7 +38,7 @@ struct Volume {
 const FEW_FILES: usize = 8;
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static BENCH: RefCell<Workbench> = RefCell::default();
 }
 
 impl<'a> Library<'a> {
@@ -69,8 +69,8 @@ impl<'a> Library<'a> {
         let files_total = entries.len() as u64;
         let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let read = |(entry, _, expectation): (&Entry, SegmentName, Expectation)| {
-            let facts = SCRATCH
-                .with_borrow_mut(|scratch| scan_or_recall(archive, entry, &expectation, scratch, store))?;
+            let facts =
+                BENCH.with_borrow_mut(|bench| scan_or_recall(archive, entry, &expectation, bench, store))?;
             let bytes = bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
             let files = files.fetch_add(1, Ordering::Relaxed) + 1;
             progress(Progress { files, files_total, bytes });
@@ -173,8 +173,8 @@ impl<'a> Library<'a> {
     ) -> Result<Vec<(Lsn, Lsn)>, StoreError> {
         let Some(volume) = self.files.get(&(timeline, number)) else { return Ok(Vec::new()) };
         let expectation = Expectation { records_from: Some(from), ..volume.expectation.clone() };
-        let facts = SCRATCH
-            .with_borrow_mut(|scratch| scan_segment(self.archive, &volume.entry, &expectation, scratch))?;
+        let facts =
+            BENCH.with_borrow_mut(|bench| scan_segment(self.archive, &volume.entry, &expectation, bench))?;
         Ok(facts.records)
     }
 }

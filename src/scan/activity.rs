@@ -6,14 +6,29 @@
 //! `src/include/access/rmgrdesc_utils.h`, 9.5 to 19.
 
 use crate::wal::payload::Reader;
-use crate::wal::record::{RelationFile, ResourceManager, first_block};
-use crate::wal::walk::Record;
+use crate::wal::record::{Fork, RelationFile, ResourceManager, first_block, plain_first_relation};
+use crate::wal::walk::{Glimpse, Record};
 use crate::wal::{Major, Xid};
 use indexmap::IndexSet;
 use std::collections::HashMap;
 
 /// `FirstNormalObjectId`: what initdb makes has lower numbers.
 const FIRST_NORMAL_OBJECT: u32 = 16384;
+
+/// `XLOG_HEAP_OPMASK`.
+const OPERATION_MASK: u8 = 0x70;
+/// `XLOG_HEAP_INSERT`.
+const INSERT: u8 = 0x00;
+/// `XLOG_HEAP_DELETE`.
+const DELETE: u8 = 0x10;
+/// `XLOG_HEAP_UPDATE`.
+const UPDATE: u8 = 0x20;
+/// `XLOG_HEAP_TRUNCATE`, 11 and later.
+const TRUNCATE: u8 = 0x30;
+/// `XLOG_HEAP_HOT_UPDATE`.
+const HOT_UPDATE: u8 = 0x40;
+/// `XLOG_HEAP2_MULTI_INSERT`.
+const MULTI_INSERT: u8 = 0x50;
 
 /// Rows of user tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
@@ -49,16 +64,29 @@ pub struct Activity {
     pub xid: u32,
     /// Its database, by the blocks it touched; 0 if it touched none.
     pub database: u32,
-    /// Rows.
-    pub rows: Rows,
     /// The tables that these rows are of: a place in [`Activities::table_sets`].
     pub tables: u32,
-    /// Files that it made (main forks).
+    /// Rows.
+    pub rows: Rows,
+    /// What it did to files: nothing, nearly always.
+    pub files: Option<Box<Files>>,
+}
+
+/// What one transaction did to files.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Files {
+    /// Those that it made (main forks).
     pub created: Vec<RelationFile>,
     /// Whole pages were written into other than the first block of a file that it made: it filled it.
     pub filled: bool,
     /// Tables truncated in place or by OID (the latter only at wal_level logical).
     pub truncated: u32,
+}
+
+impl Activity {
+    fn files(&mut self) -> &mut Files {
+        self.files.get_or_insert_default()
+    }
 }
 
 /// What the transactions in one file did.
@@ -128,15 +156,20 @@ impl TableSets {
 
     /// The sets that `used` points to, which then points into these.
     fn keep<'a>(self, used: impl Iterator<Item = &'a mut u32>) -> Vec<Vec<RelationFile>> {
-        let mut kept: IndexSet<u32> = IndexSet::from([0]);
+        let mut kept = vec![Vec::new()];
+        // The place among those that are kept, where a set has one.
+        let mut places = vec![None; self.sets.len()];
+        if let Some(empty) = places.first_mut() {
+            *empty = Some(0);
+        }
         for set in used {
-            let place = kept.insert_full(*set).0;
-            *set = u32::try_from(place).unwrap_or_default();
+            let Some(place) = places.get_mut(*set as usize) else { continue };
+            *set = *place.get_or_insert_with(|| {
+                kept.extend(self.sets.get_index(*set as usize).cloned());
+                u32::try_from(kept.len() - 1).unwrap_or_default()
+            });
         }
-        if kept.len() == 1 {
-            return Vec::new();
-        }
-        kept.iter().filter_map(|set| self.sets.get_index(*set as usize).cloned()).collect()
+        if kept.len() == 1 { Vec::new() } else { kept }
     }
 }
 
@@ -169,25 +202,24 @@ enum Place {
     Late(usize),
 }
 
-impl Default for Gatherer {
-    fn default() -> Self {
+impl Gatherer {
+    /// Gathers in `room`, an empty list.
+    pub fn with_room(room: Vec<Activity>) -> Self {
         Self {
-            all: Vec::new(),
+            all: room,
             stragglers: HashMap::new(),
             late: Vec::new(),
             recent: [None; RECENT],
             table_sets: TableSets::default(),
         }
     }
-}
 
-impl Gatherer {
     /// Takes a record of any resource manager.
     #[inline]
     pub fn record(&mut self, record: &Record<'_>, major: Major, page_bytes: u32) {
         match record.header.resource_manager() {
             ResourceManager::HEAP => self.heap(record, major, page_bytes),
-            ResourceManager::HEAP2 if record.header.info() & 0x70 == 0x50 => {
+            ResourceManager::HEAP2 if record.header.info() & OPERATION_MASK == MULTI_INSERT => {
                 self.multi_insert(record, major, page_bytes);
             }
             ResourceManager::STORAGE => self.storage(record),
@@ -198,39 +230,69 @@ impl Gatherer {
         }
     }
 
+    /// Takes a record of Heap or Heap2 if its first block reference says all that counts; false if
+    /// [`Self::record`], or who looks for rows of catalogs, needs more of it.
+    #[inline]
+    pub fn glance(&mut self, glimpse: &Glimpse<'_>) -> bool {
+        let Some((table, fork)) = plain_first_relation(glimpse.body) else { return false };
+        if table.number < FIRST_NORMAL_OBJECT {
+            return false;
+        }
+        let operation = glimpse.header.info() & OPERATION_MASK;
+        if glimpse.header.resource_manager() == ResourceManager::HEAP2 {
+            return operation != MULTI_INSERT;
+        }
+        match operation {
+            INSERT | UPDATE | HOT_UPDATE if fork == Fork::MAIN => {
+                let rows = &mut self.of_rows((glimpse.owner.0, glimpse.header.xid().0), table).rows;
+                if operation == INSERT {
+                    rows.inserted += 1;
+                } else {
+                    rows.updated += 1;
+                }
+                true
+            }
+            // These say more in their main data.
+            DELETE | TRUNCATE => false,
+            _ => true,
+        }
+    }
+
     /// What was gathered, in a fixed order.
     pub fn finish(self) -> Activities {
-        let mut all: Vec<Activity> = self.all.into_iter().chain(self.late).filter(|a| !is_bare(a)).collect();
-        all.sort_by_key(|activity| (activity.owner, activity.xid));
+        let mut all = self.all;
+        let in_order = self.late.is_empty();
+        all.extend(self.late);
+        all.retain(|activity| !is_bare(activity));
+        if !in_order {
+            all.sort_by_key(key_of);
+        }
         let table_sets = self.table_sets.keep(all.iter_mut().map(|activity| &mut activity.tables));
         Activities { of_transactions: all, table_sets }
     }
 
+    /// What the transaction of `record` does. Nothing is ever taken out of the lists that places are in.
     fn of(&mut self, record: &Record<'_>) -> &mut Activity {
-        let place = self.place((record.owner.0, record.header.xid().0));
-        self.at(place)
-    }
-
-    /// The same, once it is noted that the record touches rows of `table`.
-    fn of_rows(&mut self, record: &Record<'_>, table: RelationFile) -> &mut Activity {
-        let place = self.place((record.owner.0, record.header.xid().0));
-        let before = self.at(place).tables;
-        let tables = self.table_sets.with(before, table);
-        let activity = self.at(place);
-        activity.tables = tables;
-        activity.database = table.database;
-        activity
-    }
-
-    /// What is kept at a place that [`Self::place`] gave: nothing is ever taken out of the lists.
-    fn at(&mut self, place: Place) -> &mut Activity {
-        match place {
+        match self.place(key_of_record(record)) {
             Place::InOrder(index) => &mut self.all[index],
             Place::Late(index) => &mut self.late[index],
         }
     }
 
+    /// What `key`, owner and transaction, does, once it is noted that it touches rows of `table`.
+    #[inline]
+    fn of_rows(&mut self, key: (u32, u32), table: RelationFile) -> &mut Activity {
+        let activity = match self.place(key) {
+            Place::InOrder(index) => &mut self.all[index],
+            Place::Late(index) => &mut self.late[index],
+        };
+        activity.tables = self.table_sets.with(activity.tables, table);
+        activity.database = table.database;
+        activity
+    }
+
     /// Where the transaction is kept, made if need be.
+    #[inline]
     fn place(&mut self, key: (u32, u32)) -> Place {
         let slot = slot(key.1);
         match self.recent[slot] {
@@ -245,7 +307,6 @@ impl Gatherer {
 
     fn find(&mut self, key: (u32, u32)) -> Place {
         let new = || Activity { owner: key.0, xid: key.1, ..Activity::default() };
-        let key_of = |activity: &Activity| (activity.owner, activity.xid);
         if self.all.last().is_none_or(|last| key_of(last) < key) {
             self.all.push(new());
             return Place::InOrder(self.all.len() - 1);
@@ -262,35 +323,35 @@ impl Gatherer {
     /// The user table that the record's first block belongs to.
     fn table(record: &Record<'_>, major: Major, page_bytes: u32) -> Option<RelationFile> {
         let block = first_block(record.body, page_bytes, major)?;
-        (block.relation.number >= FIRST_NORMAL_OBJECT && block.fork.0 == 0).then_some(block.relation)
+        (block.relation.number >= FIRST_NORMAL_OBJECT && block.fork == Fork::MAIN).then_some(block.relation)
     }
 
     fn heap(&mut self, record: &Record<'_>, major: Major, page_bytes: u32) {
         const SUPER_DELETE: u8 = 0x08;
         const PARTITION_MOVE: u8 = 0x10;
-        let operation = record.header.info() & 0x70;
-        if operation == 0x30 && major >= Major::V11 {
+        let operation = record.header.info() & OPERATION_MASK;
+        if operation == TRUNCATE && major >= Major::V11 {
             let count =
                 Reader::new(record.main()).skip(4).and_then(|()| Reader::new(record.main().get(4..)?).u32());
-            self.of(record).truncated += count.unwrap_or(0);
+            self.of(record).files().truncated += count.unwrap_or(0);
             return;
         }
-        if !matches!(operation, 0x00 | 0x10 | 0x20 | 0x40) {
+        if !matches!(operation, INSERT | DELETE | UPDATE | HOT_UPDATE) {
             return;
         }
         let Some(table) = Self::table(record, major, page_bytes) else { return };
         let flags = record.main().get(7).copied().unwrap_or(0);
-        let rows = &mut self.of_rows(record, table).rows;
+        let rows = &mut self.of_rows(key_of_record(record), table).rows;
         match operation {
-            0x00 => rows.inserted += 1,
+            INSERT => rows.inserted += 1,
             // A speculative insert is taken back.
-            0x10 if flags & SUPER_DELETE != 0 => rows.inserted = rows.inserted.saturating_sub(1),
+            DELETE if flags & SUPER_DELETE != 0 => rows.inserted = rows.inserted.saturating_sub(1),
             // One half of an update; the other is an insert.
-            0x10 if flags & PARTITION_MOVE != 0 => {
+            DELETE if flags & PARTITION_MOVE != 0 => {
                 rows.updated += 1;
                 rows.inserted = rows.inserted.saturating_sub(1);
             }
-            0x10 => rows.deleted += 1,
+            DELETE => rows.deleted += 1,
             _ => rows.updated += 1,
         }
     }
@@ -298,7 +359,7 @@ impl Gatherer {
     fn multi_insert(&mut self, record: &Record<'_>, major: Major, page_bytes: u32) {
         let Some(table) = Self::table(record, major, page_bytes) else { return };
         let count = record.main().get(2..).and_then(|rest| Reader::new(rest).u16()).unwrap_or(0);
-        self.of_rows(record, table).rows.inserted += u64::from(count);
+        self.of_rows(key_of_record(record), table).rows.inserted += u64::from(count);
     }
 
     fn storage(&mut self, record: &Record<'_>) {
@@ -309,12 +370,12 @@ impl Gatherer {
                 if let (Some(file), Some(0)) = (RelationFile::read(main), fork) {
                     let activity = self.of(record);
                     activity.database = file.database;
-                    activity.created.push(file);
+                    activity.files().created.push(file);
                 }
             }
             // Vacuum cuts off empty tails; only a cut down to nothing empties a table.
             0x20 if Reader::new(main).u32() == Some(0) && record.header.xid() != Xid::INVALID => {
-                self.of(record).truncated += 1;
+                self.of(record).files().truncated += 1;
             }
             _ => {}
         }
@@ -325,9 +386,20 @@ impl Gatherer {
             return;
         }
         let Some(block) = first_block(record.body, page_bytes, major) else { return };
-        let activity = self.of(record);
-        activity.filled |= block.block > 0 && activity.created.contains(&block.relation);
+        if let Some(files) = &mut self.of(record).files {
+            files.filled |= block.block > 0 && files.created.contains(&block.relation);
+        }
     }
+}
+
+/// Owner and transaction of a record.
+fn key_of_record(record: &Record<'_>) -> (u32, u32) {
+    (record.owner.0, record.header.xid().0)
+}
+
+/// What activities are in order of.
+const fn key_of(activity: &Activity) -> (u32, u32) {
+    (activity.owner, activity.xid)
 }
 
 /// Whether nothing of an activity is worth keeping.
@@ -335,7 +407,5 @@ fn is_bare(activity: &Activity) -> bool {
     activity.rows == Rows::default()
         && activity.database == 0
         && activity.tables == 0
-        && activity.created.is_empty()
-        && !activity.filled
-        && activity.truncated == 0
+        && activity.files.as_deref().is_none_or(|files| *files == Files::default())
 }

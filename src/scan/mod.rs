@@ -11,9 +11,11 @@ pub mod identify;
 pub mod segment;
 pub mod stats;
 pub mod store;
+mod workbench;
 pub mod zone;
 
 pub use event::Event;
 pub use facts::{FileFault, SegmentFacts};
 pub use segment::{Detail, Expectation, scan_segment};
 pub use store::{FactStore, scan_or_recall};
+pub use workbench::Workbench;

@@ -6,11 +6,12 @@ use super::event::{Event, What};
 use super::facts::{FileFault, SegmentFacts};
 use super::identify::Identity;
 use super::stats::Transactions;
-use crate::archive::{Archive, Entry, ReadError, Scratch, StoreError};
+use super::workbench::{Room, Workbench};
+use crate::archive::{Archive, Entry, ReadError, StoreError};
 use crate::wal::crc;
 use crate::wal::payload::xact;
 use crate::wal::record::{RecordHeader, ResourceManager};
-use crate::wal::walk::{Capture, Ending, Format, Record, Setup, Sink, Walk, Walked, Wound};
+use crate::wal::walk::{Capture, Ending, Format, Glimpse, Record, Setup, Sink, Walk, Walked, Wound};
 use crate::wal::{Lsn, Major, Owners, SegmentName, SegmentSize, WalFileName};
 use std::ops::ControlFlow;
 
@@ -51,7 +52,7 @@ pub fn scan_segment(
     archive: &Archive,
     entry: &Entry,
     expectation: &Expectation,
-    scratch: &mut Scratch,
+    bench: &mut Workbench,
 ) -> Result<SegmentFacts, StoreError> {
     let (name, partial) = match entry.name {
         WalFileName::Segment(name) => (name, false),
@@ -59,7 +60,8 @@ pub fn scan_segment(
         WalFileName::History(timeline) => (SegmentName { timeline, log: 0, segment: 0 }, true),
     };
     let mut scan = Scan::new(name, expectation, Some(entry.stored_size()));
-    let read = archive.read(entry, scratch, &mut |piece| scan.feed(piece));
+    scan.room = std::mem::take(&mut bench.room);
+    let read = archive.read(entry, &mut bench.scratch, &mut |piece| scan.feed(piece));
     let undecodable = match read {
         Ok(()) => None,
         Err(ReadError::Unobtainable(error)) => return Err(error),
@@ -88,6 +90,7 @@ pub struct Scan<'a> {
     not_wal: bool,
     all_zero: bool,
     digests: Digests,
+    room: Room,
 }
 
 impl<'a> Scan<'a> {
@@ -103,6 +106,7 @@ impl<'a> Scan<'a> {
             not_wal: false,
             all_zero: true,
             digests: Digests::default(),
+            room: Room::default(),
         }
     }
 
@@ -145,7 +149,8 @@ impl<'a> Scan<'a> {
             timeline: self.name.timeline,
             owners: self.expectation.owners.clone(),
         };
-        let collector = Collector::new(&identity.format, self.expectation);
+        let room = std::mem::take(&mut self.room);
+        let collector = Collector::new(&identity.format, self.expectation, room);
         self.digests = Digests::new(start, identity.format.segment_size.bytes(), self.expectation);
         self.walk = Some((identity, Walk::new(setup, collector)));
     }
@@ -237,15 +242,15 @@ struct Collector {
 }
 
 impl Collector {
-    fn new(format: &Format, expectation: &Expectation) -> Self {
+    fn new(format: &Format, expectation: &Expectation, room: Room) -> Self {
         Self {
             major: format.major,
             detail: expectation.detail,
             transactions: Vec::new(),
-            events: Vec::new(),
+            events: room.events,
             records_from: expectation.records_from.unwrap_or(Lsn::MAX),
             records: Vec::new(),
-            gatherer: Gatherer::default(),
+            gatherer: Gatherer::with_room(room.activities),
             sightings: Vec::new(),
             page_bytes: u32::try_from(format.page_bytes).unwrap_or(u32::MAX),
         }
@@ -272,8 +277,21 @@ impl Sink for Collector {
     }
 
     #[inline(always)]
-    fn wants(&self, header: &RecordHeader, lsn: Lsn) -> bool {
-        lsn >= self.records_from || wanted_resource_manager(header.resource_manager(), self.detail)
+    fn wants(&mut self, glimpse: &Glimpse<'_>) -> bool {
+        if glimpse.lsn >= self.records_from {
+            return true;
+        }
+        match glimpse.header.resource_manager() {
+            ResourceManager::XLOG
+            | ResourceManager::TRANSACTION
+            | ResourceManager::DATABASE
+            | ResourceManager::TABLESPACE => true,
+            ResourceManager::HEAP | ResourceManager::HEAP2 => {
+                self.detail == Detail::Events && !self.gatherer.glance(glimpse)
+            }
+            ResourceManager::STORAGE => self.detail == Detail::Events,
+            _ => false,
+        }
     }
 
     fn record(&mut self, record: &Record<'_>) {
@@ -300,19 +318,6 @@ impl Sink for Collector {
 
     fn run(&mut self, index: usize) {
         self.transactions.resize_with(index + 1, Transactions::default);
-    }
-}
-
-/// Whether records of this resource manager say anything that is kept.
-#[inline(always)]
-fn wanted_resource_manager(manager: ResourceManager, detail: Detail) -> bool {
-    match manager {
-        ResourceManager::XLOG
-        | ResourceManager::TRANSACTION
-        | ResourceManager::DATABASE
-        | ResourceManager::TABLESPACE => true,
-        ResourceManager::STORAGE | ResourceManager::HEAP | ResourceManager::HEAP2 => detail == Detail::Events,
-        _ => false,
     }
 }
 

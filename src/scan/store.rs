@@ -1,9 +1,8 @@
 //! Facts that outlive a run: what was scanned once need not be read again.
 
-use super::activity::Activities;
 use super::event::{Event, What};
-use super::{Detail, Expectation, SegmentFacts, scan_segment};
-use crate::archive::{Archive, Entry, Scratch, StoreError};
+use super::{Detail, Expectation, SegmentFacts, Workbench, scan_segment};
+use crate::archive::{Archive, Entry, StoreError};
 
 /// Remembers the facts of files.
 pub trait FactStore: Sync {
@@ -25,24 +24,24 @@ pub fn scan_or_recall(
     archive: &Archive,
     entry: &Entry,
     expectation: &Expectation,
-    scratch: &mut Scratch,
+    bench: &mut Workbench,
     store: Option<&dyn FactStore>,
 ) -> Result<SegmentFacts, StoreError> {
     let Some(store) = store.filter(|_| expectation.records_from.is_none()) else {
-        return scan_segment(archive, entry, expectation, scratch);
+        return scan_segment(archive, entry, expectation, bench);
     };
     if let Some(facts) = store.recall(entry, expectation)? {
         return Ok(facts);
     }
     let whole = Expectation { detail: Detail::Events, ..expectation.clone() };
-    let mut facts = scan_segment(archive, entry, &whole, scratch)?;
+    let mut facts = scan_segment(archive, entry, &whole, bench)?;
     store.keep(entry, expectation, &facts);
     if expectation.detail == Detail::Summary {
-        facts.events.retain(in_summary);
-        facts.events.shrink_to_fit();
+        let few = facts.events.iter().filter(|event| in_summary(event)).cloned().collect();
+        bench.room.take_events(std::mem::replace(&mut facts.events, few));
     }
     if expectation.detail != Detail::Events {
-        facts.activity = Activities::default();
+        bench.room.take_activities(std::mem::take(&mut facts.activity));
         facts.sightings = Vec::new();
     }
     Ok(facts)

@@ -5,7 +5,7 @@
 
 use super::activity::Activities;
 use super::catalog_rows::{Sighting, may_show};
-use super::event::{Event, What};
+use super::event::{End, Event, What};
 use super::facts::SegmentFacts;
 use crate::wal::record::{HEADER_BYTES, RecordHeader, ResourceManager};
 use crate::wal::walk::{Format, Tail};
@@ -94,11 +94,28 @@ impl FileZone {
 
     /// Widens the bounds.
     pub fn take(&mut self, events: &[Event], activities: &[Activities], sightings: &[Sighting]) {
-        for event in events {
-            self.of_owner(event.owner).take_event(event);
+        for of_one in events.chunk_by(|a, b| a.owner == b.owner) {
+            let Some(first) = of_one.first() else { continue };
+            let zone = self.of_owner(first.owner);
+            // Nearly all are plain ends of transactions.
+            let mut plain = Plain::NONE;
+            for event in of_one {
+                match (&event.what, event.time) {
+                    (What::End(End { details: None, .. }), Some(time)) => {
+                        plain.add(event.lsn, time, event.xid);
+                    }
+                    _ => zone.take_event(event),
+                }
+            }
+            plain.widen(zone);
         }
-        for activity in activities.iter().flat_map(|activities| &activities.of_transactions) {
-            widen(&mut self.of_owner(TimelineId(activity.owner)).active, Xid(activity.xid));
+        for of_transactions in activities.iter().map(|activities| &activities.of_transactions) {
+            for of_one in of_transactions.chunk_by(|a, b| a.owner == b.owner) {
+                // They are in order of their transactions.
+                for activity in of_one.first().into_iter().chain(of_one.last()) {
+                    widen(&mut self.of_owner(TimelineId(activity.owner)).active, Xid(activity.xid));
+                }
+            }
         }
         for sighting in sightings {
             self.of_owner(sighting.owner).has_sightings = true;
@@ -114,6 +131,45 @@ impl FileZone {
             }
         };
         &mut self.zones[place]
+    }
+}
+
+/// Bounds of ends of transactions that say nothing but their times.
+struct Plain {
+    lsns: (Lsn, Lsn),
+    times: (PgTime, PgTime),
+    xids: (Xid, Xid),
+}
+
+impl Plain {
+    const NONE: Self = Self {
+        lsns: (Lsn::MAX, Lsn::INVALID),
+        times: (PgTime(i64::MAX), PgTime(i64::MIN)),
+        xids: (Xid(u32::MAX), Xid::INVALID),
+    };
+
+    #[inline]
+    fn add(&mut self, lsn: Lsn, time: PgTime, xid: Xid) {
+        self.lsns = (self.lsns.0.min(lsn), self.lsns.1.max(lsn));
+        self.times = (self.times.0.min(time), self.times.1.max(time));
+        // An invalid one bounds nothing.
+        let least = if xid == Xid::INVALID { self.xids.0 } else { self.xids.0.min(xid) };
+        self.xids = (least, self.xids.1.max(xid));
+    }
+
+    fn widen(&self, zone: &mut Zone) {
+        if self.lsns.0 > self.lsns.1 {
+            return;
+        }
+        for (lsn, time) in [(self.lsns.0, self.times.0), (self.lsns.1, self.times.1)] {
+            widen(&mut zone.events, lsn);
+            widen(&mut zone.ends, time);
+            widen(&mut zone.timed, time);
+        }
+        if self.xids.1 != Xid::INVALID {
+            widen(&mut zone.xids, self.xids.0);
+            widen(&mut zone.xids, self.xids.1);
+        }
     }
 }
 

@@ -173,6 +173,11 @@ pub fn check_length(total_length: u32) -> Result<(), Fault> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Fork(pub u8);
 
+impl Fork {
+    /// `MAIN_FORKNUM`: the relation's own pages.
+    pub const MAIN: Self = Self(0);
+}
+
 /// A relation's place on disk (`RelFileNode` up to 15, `RelFileLocator` from 16).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct RelationFile {
@@ -446,6 +451,13 @@ pub fn first_block(body: &[u8], page_bytes: u32, major: Major) -> Option<BlockRe
         return Some(block);
     }
     block_header(&mut Cursor { rest }, *id, page_bytes, major, None).ok().map(|header| header.reference)
+}
+
+/// Relation and fork of the first block reference of a body of usual form, if that has no image.
+#[inline]
+pub fn plain_first_relation(body: &[u8]) -> Option<(RelationFile, Fork)> {
+    let block = super::quick::plain_first_block(body).filter(|block| block.id <= MAX_BLOCK_ID)?;
+    Some((block.relation, block.fork))
 }
 
 /// The block references of a record, with their payloads, from its whole body.

@@ -8,7 +8,7 @@
 //! Everything odd (damage, a fork, the first record of a run, a switch, a record that crosses pages) is left
 //! to [`super::records`], which says what is wrong: here nothing is ever reported.
 
-use super::facts::{Record, Sink};
+use super::facts::{Glimpse, Record, Sink};
 use super::gathered::aligned;
 use super::{State, Walk};
 use crate::wal::crc::{Crc32c, LONGEST_RECORD, Place, Streams};
@@ -153,11 +153,12 @@ impl<S: Sink> Walk<S> {
             let length = (place.total as usize).saturating_sub(HEADER_BYTES);
             let is_plain = body_is_plain(after, length, rules);
             let Some(header) = page.get(start..).and_then(RecordHeader::read) else { return index };
-            let lsn = at.plus(start as u64);
-            if is_plain && !self.sink.wants(&header, lsn) {
+            let Some(body) = after.get(..length) else { return index };
+            let glimpse = Glimpse { lsn: at.plus(start as u64), owner: self.owner, header, body };
+            if is_plain && !self.sink.wants(&glimpse) {
                 continue;
             }
-            if !self.hand_on(&header, after.get(..length).unwrap_or_default(), lsn) {
+            if !self.hand_on(&glimpse) {
                 return index;
             }
         }
@@ -165,14 +166,14 @@ impl<S: Sink> Walk<S> {
     }
 
     /// Hands on one record if its body is right.
-    fn hand_on(&mut self, header: &RecordHeader, body: &[u8], lsn: Lsn) -> bool {
+    fn hand_on(&mut self, glimpse: &Glimpse<'_>) -> bool {
+        let Glimpse { lsn, owner, header, body } = *glimpse;
         let format = &self.setup.format;
         #[expect(clippy::cast_possible_truncation, reason = "pages are at most 64 KiB")]
         let layout = check_body(body, body.len() as u32, format.page_bytes as u32, format.major);
         let Ok(layout) = layout else { return false };
         let end = lsn.plus(aligned(HEADER_BYTES + body.len()) as u64);
-        let owner = self.owner;
-        self.sink.record(&Record { lsn, end, owner, header: *header, layout, body });
+        self.sink.record(&Record { lsn, end, owner, header, layout, body });
         true
     }
 }

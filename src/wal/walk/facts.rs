@@ -79,13 +79,27 @@ impl<'a> Record<'a> {
     }
 }
 
+/// A verified record whose body has not been taken apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Glimpse<'a> {
+    /// Start of the record.
+    pub lsn: Lsn,
+    /// The timeline that owns it.
+    pub owner: TimelineId,
+    /// Its header.
+    pub header: RecordHeader,
+    /// All that follows the header.
+    pub body: &'a [u8],
+}
+
 /// Takes the records of a walk.
 pub trait Sink {
     /// How much of this record is needed, should it cross pages.
     fn capture(&self, header: &RecordHeader, body: &[u8]) -> Capture;
-    /// Whether [`Self::record`] has to hear of a verified record at `lsn`. It may hear of others too.
-    fn wants(&self, header: &RecordHeader, lsn: Lsn) -> bool {
-        let _ = (header, lsn);
+    /// A verified record of usual form, before it is taken apart: whether [`Self::record`] has to hear of it. It may
+    /// hear of others without this.
+    fn wants(&mut self, glimpse: &Glimpse<'_>) -> bool {
+        let _ = glimpse;
         true
     }
     /// A verified record, in the order of the WAL.
