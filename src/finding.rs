@@ -185,6 +185,13 @@ impl Finding {
         self
     }
 
+    /// What can no longer be recovered because of it, where the WAL around it does not tell.
+    #[must_use]
+    pub fn costing(mut self, impact: impl Into<String>) -> Self {
+        self.impact = Some(impact.into());
+        self
+    }
+
     /// With this severity rather than its code's.
     #[must_use]
     pub const fn rated(mut self, severity: Severity) -> Self {

@@ -173,6 +173,30 @@ fn a_stop_by_a_record_of_another_timeline_is_none() {
     assert!(!answer["owner_violations"].as_array().unwrap().is_empty());
 }
 
+/// What is left of a timeline is often in a file that no server asks for by its name.
+#[test]
+fn a_partial_file_is_told_of_where_its_segment_is_missed() {
+    let copy = Copy::with("15", |name| name.starts_with("00000001"));
+    let mut names: Vec<String> = fs::read_dir(copy.0.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.retain(|name| name.len() == 24);
+    let last = names.iter().max().unwrap();
+    let number = u64::from_str_radix(&last[16..], 16).unwrap();
+    let within = format!("0/{:X}", (number << 21) + 0x1000);
+    let asked = ["--target-timeline", "1", "--target-lsn", &within];
+    fs::rename(copy.file(last), copy.file("away")).unwrap();
+    let told = |answer: &Value| {
+        let problems = answer["problems"].as_array().unwrap();
+        assert!(problems.iter().any(|problem| problem["code"] == "target-not-reached"), "{answer:#}");
+        problems.iter().any(|problem| problem["message"].as_str().unwrap().contains(".partial"))
+    };
+    assert!(!told(&copy.resolve(&asked)));
+    fs::rename(copy.file("away"), copy.file(&format!("{last}.partial"))).unwrap();
+    assert!(told(&copy.resolve(&asked)));
+}
+
 /// The record at `lsn` of a recorded archive (its segments have 2 MiB) is changed, and its checksum with it.
 fn forge(copy: &Copy, segment: &str, lsn: u64, change: impl Fn(&mut [u8])) {
     let mut bytes = fs::read(copy.file(segment)).unwrap();

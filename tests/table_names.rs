@@ -115,6 +115,54 @@ fn names_on(major: u32, settings: &[(&str, &str)]) {
     check(rest.path(), &["--backup", &tar], &format!("{major} with its backup in a tar"));
 }
 
+/// A migration drops a table and makes another in one transaction; what only rewrites stays what it is.
+fn drop_beside_create_on(major: u32) {
+    let server = Server::create(major).start();
+    server.sql(
+        "CREATE TABLE precious (id int PRIMARY KEY, note text);
+         INSERT INTO precious SELECT g, repeat('x', 100) FROM generate_series(1, 5000) g;
+         CREATE TABLE kept (id int PRIMARY KEY, note text);
+         INSERT INTO kept SELECT * FROM precious",
+    );
+    server.sql("VACUUM FULL kept");
+    server.sql("CLUSTER kept USING kept_pkey");
+    server.sql("TRUNCATE kept");
+    server.sql("REINDEX TABLE kept");
+    server.sql("BEGIN; CREATE TABLE brief (id int); DROP TABLE brief; CREATE TABLE other (id int); COMMIT");
+    let migrate = "BEGIN; DROP TABLE precious; CREATE TABLE successor (id int PRIMARY KEY); COMMIT";
+    server.sql("CHECKPOINT");
+    server.sql(migrate);
+    // The row in pg_class moves before it goes.
+    server.sql("BEGIN; ALTER TABLE successor RENAME TO last; SAVEPOINT s; DROP TABLE last; CREATE TABLE more (id int); COMMIT");
+    server.archive_everything();
+    let (status, answer) = find(server.archive(), &["--kind", "drop"]);
+    assert_eq!(status, 0, "{major}");
+    let dropped = tables(&answer);
+    assert_eq!(dropped.len(), 2, "{major}: {answer}");
+    assert!(dropped[0].contains(&"precious"), "{major}: {answer}");
+}
+
+macro_rules! drops {
+    ($($name:ident: $major:literal;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                drop_beside_create_on($major);
+            }
+        )*
+    };
+}
+
+drops! {
+    a_drop_beside_a_create_on_10: 10;
+    a_drop_beside_a_create_on_11: 11;
+    a_drop_beside_a_create_on_12: 12;
+    a_drop_beside_a_create_on_13: 13;
+    a_drop_beside_a_create_on_14: 14;
+    a_drop_beside_a_create_on_15: 15;
+    a_drop_beside_a_create_on_18: 18;
+}
+
 macro_rules! names {
     ($($name:ident: $major:literal, $settings:expr;)*) => {
         $(

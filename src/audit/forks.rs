@@ -138,7 +138,10 @@ impl Disagreement {
         } else {
             format!("{file} says that timeline {} {says}, and {other} that it {own}", self.ancestor)
         };
-        Finding::new(Code::TimelineHistoryInvalid, message).in_segment(file).on(timeline).expecting(own, says)
+        // Nothing in the files tells which of them is the true one.
+        let impact = format!("a server that goes to timeline {timeline} follows {file}, right or wrong");
+        let finding = Finding::new(Code::TimelineHistoryInvalid, message);
+        finding.in_segment(file).on(timeline).expecting(own, says).costing(impact)
     }
 }
 
@@ -151,10 +154,12 @@ fn wrong_history(view: &ClusterView<'_>, timeline: TimelineId, announced: Lsn) -
         |parent| format!("timeline {timeline} left timeline {} at {}", parent.parent, parent.switch),
     );
     let found = parent.map_or_else(|| "no parent".to_owned(), |parent| parent.switch.to_string());
+    let impact = format!("a server that goes to timeline {timeline} believes {file}, whatever the WAL says");
     Finding::new(
         Code::TimelineHistoryInvalid,
         format!("{file} says that {says}, but its WAL begins at {announced}"),
     )
+    .costing(impact)
     .in_segment(file)
     .on(timeline)
     .at(announced, announced.offset_in_segment(view.id.segment_size))

@@ -157,12 +157,11 @@ fn history_stand_in(stray: &Stray) -> Option<(TimelineId, &'static str)> {
 fn without_parent(file: WalFileName, timeline: TimelineId, is_empty: bool) -> Finding {
     let found = if is_empty { "an empty file" } else { "no line of that kind" };
     let message = format!("{file} does not say which timeline {timeline} left: {found}");
-    let mut finding = Finding::new(Code::TimelineHistoryInvalid, message)
+    Finding::new(Code::TimelineHistoryInvalid, message)
         .in_segment(file)
         .on(timeline)
-        .expecting("a line for the parent", found);
-    finding.impact = Some(format!("a server can recover to timeline {timeline} from backups of it only"));
-    finding
+        .expecting("a line for the parent", found)
+        .costing(format!("a server can recover to timeline {timeline} from backups of it only"))
 }
 
 fn describe(error: &HistoryError) -> String {

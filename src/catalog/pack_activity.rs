@@ -35,6 +35,7 @@ pub(super) fn pack_activity(activities: &Activities) -> Vec<u8> {
         files.created.pack(&mut out);
         files.filled.pack(&mut out);
         files.truncated.pack(&mut out);
+        files.class_rows.pack(&mut out);
     }
     activities.table_sets.pack(&mut out);
     out
@@ -72,6 +73,7 @@ pub(super) fn unpack_activity(bytes: &[u8]) -> Option<Activities> {
                 created: Pack::unpack(&mut from)?,
                 filled: Pack::unpack(&mut from)?,
                 truncated: Pack::unpack(&mut from)?,
+                class_rows: Pack::unpack(&mut from)?,
             }));
         }
         all.push(one);

@@ -4,6 +4,7 @@
 use super::pack::{Pack, Unpacker, pack_enum, pack_struct};
 use crate::scan::FileFault;
 use crate::scan::catalog_rows::{KeptRow, Seen, Sighting};
+use crate::scan::class_rows::ClassRows;
 use crate::scan::event::{End, EndDetails, Event, Prepared, What};
 use crate::scan::identify::Identity;
 use crate::scan::stats::{Times, Transactions};
@@ -26,6 +27,7 @@ pack_struct! {
         head, starts_with_overwrite, runs, tail, ending, wound_at_end, wounds, wounds_not_kept, overwrites,
         dirty_padding, bytes, ends_unbroken,
     }
+    ClassRows { made, moved, removed }
     Times { first, last, min, max, regressions, max_regression_us }
     Transactions { commits, aborts, commit_times, times }
     RelationFile { tablespace, database, number }

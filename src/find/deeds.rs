@@ -2,6 +2,7 @@
 
 use crate::recovery::Library;
 use crate::scan::activity::{Activities, Activity, Rows};
+use crate::scan::class_rows::ClassRows;
 use crate::scan::event::{Event, What};
 use crate::wal::record::RelationFile;
 use crate::wal::{Lsn, TimelineId, Xid};
@@ -22,6 +23,8 @@ pub struct Deeds {
     pub filled: bool,
     /// Tables that it emptied where they lie.
     pub truncated: u32,
+    /// What it did to rows of pg_class, up to 14.
+    pub class_rows: ClassRows,
 }
 
 /// The deeds of all transactions, by the timeline that owns their records.
@@ -99,6 +102,7 @@ impl Deeds {
             self.created.extend(&files.created);
             self.filled |= files.filled;
             self.truncated += files.truncated;
+            self.class_rows.join(&files.class_rows);
         }
         if activity.database != 0 {
             self.database = activity.database;
@@ -111,6 +115,7 @@ impl Deeds {
         self.created.extend(&other.created);
         self.filled |= other.filled;
         self.truncated += other.truncated;
+        self.class_rows.join(&other.class_rows);
         if other.database != 0 {
             self.database = other.database;
         }

@@ -7,7 +7,8 @@
 //! | yes | yes | of files that it made | a rewrite (VACUUM FULL, CLUSTER, ALTER): harmless |
 //! | yes | yes | of others | a DROP beside one of these |
 //!
-//! Before 15 there are no dropped statistics: a rewrite is told by the pages that it wrote into the new files.
+//! Before 15 there are no dropped statistics: a rewrite is told by the pages that it wrote into the new files, and a DROP
+//! beside it by the row of pg_class that it removed and had not made.
 
 use super::deeds::Deeds;
 use crate::scan::event::EndDetails;
@@ -54,7 +55,7 @@ pub fn losses(details: Option<&EndDetails>, deeds: &Deeds) -> Vec<Loss> {
     } else if deeds.created.is_empty() {
         losses.push(Loss::Drop);
     } else {
-        if foreign_stats {
+        if foreign_stats || deeds.class_rows.removed_others() {
             losses.push(Loss::Drop);
         }
         let rewritten = stats.iter().any(made) || deeds.filled;

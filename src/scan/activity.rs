@@ -5,7 +5,9 @@
 //! PostgreSQL: `src/include/access/heapam_xlog.h`, `src/include/catalog/storage_xlog.h`,
 //! `src/include/access/rmgrdesc_utils.h`, 9.5 to 19.
 
+use super::class_rows::{Change, ClassRows};
 use crate::wal::payload::Reader;
+use crate::wal::payload::heap::Operation;
 use crate::wal::record::{Fork, RelationFile, ResourceManager, first_block, plain_first_relation};
 use crate::wal::walk::{Glimpse, Record};
 use crate::wal::{Major, Xid};
@@ -17,16 +19,6 @@ const FIRST_NORMAL_OBJECT: u32 = 16384;
 
 /// `XLOG_HEAP_OPMASK`.
 const OPERATION_MASK: u8 = 0x70;
-/// `XLOG_HEAP_INSERT`.
-const INSERT: u8 = 0x00;
-/// `XLOG_HEAP_DELETE`.
-const DELETE: u8 = 0x10;
-/// `XLOG_HEAP_UPDATE`.
-const UPDATE: u8 = 0x20;
-/// `XLOG_HEAP_TRUNCATE`, 11 and later.
-const TRUNCATE: u8 = 0x30;
-/// `XLOG_HEAP_HOT_UPDATE`.
-const HOT_UPDATE: u8 = 0x40;
 /// `XLOG_HEAP2_MULTI_INSERT`.
 const MULTI_INSERT: u8 = 0x50;
 
@@ -81,6 +73,8 @@ pub struct Files {
     pub filled: bool,
     /// Tables truncated in place or by OID (the latter only at wal_level logical).
     pub truncated: u32,
+    /// What it did to rows of pg_class, up to 14.
+    pub class_rows: ClassRows,
 }
 
 impl Activity {
@@ -238,24 +232,19 @@ impl Gatherer {
         if table.number < FIRST_NORMAL_OBJECT {
             return false;
         }
-        let operation = glimpse.header.info() & OPERATION_MASK;
+        let info = glimpse.header.info();
         if glimpse.header.resource_manager() == ResourceManager::HEAP2 {
-            return operation != MULTI_INSERT;
+            return info & OPERATION_MASK != MULTI_INSERT;
         }
-        match operation {
-            INSERT | UPDATE | HOT_UPDATE if fork == Fork::MAIN => {
-                let rows = &mut self.of_rows((glimpse.owner.0, glimpse.header.xid().0), table).rows;
-                if operation == INSERT {
-                    rows.inserted += 1;
-                } else {
-                    rows.updated += 1;
-                }
-                true
-            }
+        let key = (glimpse.owner.0, glimpse.header.xid().0);
+        match Operation::of(info) {
+            Operation::Insert if fork == Fork::MAIN => self.of_rows(key, table).rows.inserted += 1,
+            Operation::Update if fork == Fork::MAIN => self.of_rows(key, table).rows.updated += 1,
             // These say more in their main data.
-            DELETE | TRUNCATE => false,
-            _ => true,
+            Operation::Delete | Operation::Truncate => return false,
+            _ => {}
         }
+        true
     }
 
     /// What was gathered, in a fixed order.
@@ -329,29 +318,33 @@ impl Gatherer {
     fn heap(&mut self, record: &Record<'_>, major: Major, page_bytes: u32) {
         const SUPER_DELETE: u8 = 0x08;
         const PARTITION_MOVE: u8 = 0x10;
-        let operation = record.header.info() & OPERATION_MASK;
-        if operation == TRUNCATE && major >= Major::V11 {
+        let operation = Operation::of(record.header.info());
+        if operation == Operation::Truncate && major >= Major::V11 {
             let count =
                 Reader::new(record.main()).skip(4).and_then(|()| Reader::new(record.main().get(4..)?).u32());
             self.of(record).files().truncated += count.unwrap_or(0);
             return;
         }
-        if !matches!(operation, INSERT | DELETE | UPDATE | HOT_UPDATE) {
+        if matches!(operation, Operation::Truncate | Operation::Other) {
+            return;
+        }
+        if let Some(change) = Change::of(record, page_bytes, major) {
+            self.of(record).files().class_rows.take(change);
             return;
         }
         let Some(table) = Self::table(record, major, page_bytes) else { return };
         let flags = record.main().get(7).copied().unwrap_or(0);
         let rows = &mut self.of_rows(key_of_record(record), table).rows;
         match operation {
-            INSERT => rows.inserted += 1,
+            Operation::Insert => rows.inserted += 1,
             // A speculative insert is taken back.
-            DELETE if flags & SUPER_DELETE != 0 => rows.inserted = rows.inserted.saturating_sub(1),
+            Operation::Delete if flags & SUPER_DELETE != 0 => rows.inserted = rows.inserted.saturating_sub(1),
             // One half of an update; the other is an insert.
-            DELETE if flags & PARTITION_MOVE != 0 => {
+            Operation::Delete if flags & PARTITION_MOVE != 0 => {
                 rows.updated += 1;
                 rows.inserted = rows.inserted.saturating_sub(1);
             }
-            DELETE => rows.deleted += 1,
+            Operation::Delete => rows.deleted += 1,
             _ => rows.updated += 1,
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! PostgreSQL: `src/include/catalog/pg_class.h`, `pg_namespace.h`, `pg_database.h`, 9.5 to 19.
 
-use crate::wal::payload::heap::{self, Row};
+use crate::wal::payload::heap::{self, Operation, Row};
 use crate::wal::payload::image::restore;
 use crate::wal::record::{BlockReference, Fork, RecordHeader, RelationFile, ResourceManager};
 use crate::wal::record::{block_references, first_block};
@@ -144,14 +144,14 @@ pub fn gather(record: &Record<'_>, page_bytes: u32, major: Major, sightings: &mu
         return;
     };
     let xid = record.header.xid().0;
-    match record.header.info() & 0x70 {
-        0x00 => {
+    match Operation::of(record.header.info()) {
+        Operation::Insert => {
             if let Some(row) = heap::inserted(record.main(), first.data) {
                 let offset = row.offset;
                 see(first, Seen::Row { offset, row: KeptRow { xmin: xid, ..KeptRow::of(&row) } });
             }
         }
-        0x20 | 0x40 => {
+        Operation::Update => {
             let old_block = blocks.iter().find(|block| block.id == 1).map_or(first.block, |old| old.block);
             if let Some((offset, update)) = heap::updated(record.main(), first.data) {
                 let row = KeptRow::with(false, update.oid, xid, update.columns);

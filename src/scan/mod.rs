@@ -5,6 +5,7 @@
 
 pub mod activity;
 pub mod catalog_rows;
+pub mod class_rows;
 pub mod event;
 pub mod facts;
 pub mod identify;

@@ -10,7 +10,7 @@ use crate::recovery::route::End;
 use crate::recovery::target::Target;
 use crate::recovery::words;
 use crate::timeline::History;
-use crate::wal::{Lsn, SegmentName, SegmentNumber};
+use crate::wal::{Lsn, SegmentName, SegmentNumber, WalFileName};
 
 /// Holds one backup to the target.
 pub fn assess<'a>(
@@ -179,6 +179,10 @@ fn ran_out(library: &Library<'_>, request: &Request<'_>, assessment: &mut Assess
     else {
         return;
     };
+    let under_other_name = match end {
+        End::NoFile(name) => partial(library, name),
+        _ => String::new(),
+    };
     match end {
         End::NoFile(name) => {
             let missing = missing_from(library, &history, name);
@@ -190,7 +194,10 @@ fn ran_out(library: &Library<'_>, request: &Request<'_>, assessment: &mut Assess
                 };
                 assessment.add(
                     ProblemCode::SegmentMissing,
-                    format!("{what} missing: replay would end at {}", assessment.prediction.applied_to),
+                    format!(
+                        "{what} missing: replay would end at {}{under_other_name}",
+                        assessment.prediction.applied_to
+                    ),
                 );
                 assessment.missing.extend(missing);
             }
@@ -238,10 +245,23 @@ fn ran_out(library: &Library<'_>, request: &Request<'_>, assessment: &mut Assess
         assessment.add(
             ProblemCode::TargetNotReached,
             format!(
-                "the {kind} target is not reached: the WAL ends at {}{quietly}",
+                "the {kind} target is not reached: the WAL ends at {}{quietly}{under_other_name}",
                 assessment.prediction.applied_to
             ),
         );
+    }
+}
+
+/// What to say where the segment that is not there has a `.partial` file: the rest of a timeline that was left, or what
+/// a receiver had of it. No server asks for that name.
+///
+/// PostgreSQL: `CleanupAfterArchiveRecovery` in `src/backend/access/transam/xlog.c`, 9.5 to 19.
+fn partial(library: &Library<'_>, name: SegmentName) -> String {
+    let there = library.plan.inventory.entries.iter().any(|entry| entry.name == WalFileName::Partial(name));
+    if there {
+        format!("; {name}.partial is there, which a server reads only under the name {name}")
+    } else {
+        String::new()
     }
 }
 

@@ -95,6 +95,51 @@ fn written(reader: &mut Reader<'_>) -> Option<(u16, usize)> {
     Some((mask, header))
 }
 
+/// What a record of Heap does.
+///
+/// PostgreSQL: `XLOG_HEAP_` in `src/include/access/heapam_xlog.h`, 9.5 to 19.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// It inserts a row.
+    Insert,
+    /// It deletes a row.
+    Delete,
+    /// It replaces a row, on the same page or another.
+    Update,
+    /// It names tables that are truncated (11 and later, `wal_level` logical).
+    Truncate,
+    /// It locks, confirms, changes in place.
+    Other,
+}
+
+impl Operation {
+    /// From `xl_info`.
+    pub const fn of(info: u8) -> Self {
+        match info & 0x70 {
+            0x00 => Self::Insert,
+            0x10 => Self::Delete,
+            0x20 | 0x40 => Self::Update,
+            0x30 => Self::Truncate,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The item that an insert fills.
+pub fn inserted_item(main: &[u8]) -> Option<u16> {
+    Reader::new(main).u16()
+}
+
+/// The item that a delete marks.
+pub fn deleted_item(main: &[u8]) -> Option<u16> {
+    Reader::new(main.get(4..)?).u16()
+}
+
+/// The items of an update: that of the old version and that of the new one.
+pub fn updated_items(main: &[u8]) -> Option<(u16, u16)> {
+    Some((Reader::new(main.get(4..)?).u16()?, Reader::new(main.get(12..)?).u16()?))
+}
+
 /// The row that an insert writes: `main` and the data of block 0.
 pub fn inserted<'a>(main: &[u8], data: &'a [u8]) -> Option<Row<'a>> {
     let offset = Reader::new(main).u16()?;
