@@ -197,6 +197,33 @@ fn a_partial_file_is_told_of_where_its_segment_is_missed() {
     assert!(told(&copy.resolve(&asked)));
 }
 
+/// `pg_basebackup -X fetch`: a server finds in the backup itself what the archive does not have.
+#[test]
+fn wal_that_the_backup_carries_is_told_of() {
+    let recording = Recording::of("15");
+    let asked = ["--target-immediate", "--target-timeline", "1", "--backup-label", "b1", "--backup"];
+    let own = recording.backup("b1").display().to_string();
+    let whole = ask("resolve", &recording.archive(), &[&asked[..], &[own.as_str()]].concat());
+    assert!(is_feasible(&whole), "{whole:#}");
+    let first = whole["segments"]["needed"][0].as_str().unwrap().to_owned();
+    let copy = Copy::with("15", |name| !name.starts_with(&first));
+    let backup = tempfile::tempdir().unwrap();
+    fs::create_dir(backup.path().join("global")).unwrap();
+    for file in ["PG_VERSION", "backup_label", "global/pg_control"] {
+        fs::copy(recording.backup("b1").join(file), backup.path().join(file)).unwrap();
+    }
+    let carried = backup.path().display().to_string();
+    let resolve = || copy.resolve(&[&asked[..], &[carried.as_str()]].concat());
+    let told =
+        |answer: &Value| answer["problems"][0]["message"].as_str().unwrap().contains("of its own in pg_wal");
+    let answer = resolve();
+    assert_eq!((problems(&answer), told(&answer)), (vec!["segment-missing"], false), "{answer:#}");
+    fs::create_dir(backup.path().join("pg_wal")).unwrap();
+    fs::copy(recording.archive().join(&first), backup.path().join("pg_wal").join(&first)).unwrap();
+    let answer = resolve();
+    assert_eq!((problems(&answer), told(&answer)), (vec!["segment-missing"], true), "{answer:#}");
+}
+
 /// The record at `lsn` of a recorded archive (its segments have 2 MiB) is changed, and its checksum with it.
 fn forge(copy: &Copy, segment: &str, lsn: u64, change: impl Fn(&mut [u8])) {
     let mut bytes = fs::read(copy.file(segment)).unwrap();

@@ -29,7 +29,7 @@ pub fn assess<'a>(
     before_consistency(&mut assessment);
     lost_prepared(library, &mut assessment);
     wrong_timeline(library, &mut assessment);
-    ran_out(library, request, &mut assessment);
+    ran_out(library, backup, request, &mut assessment);
     by_target(library, backup, request, &mut assessment);
     assessment.problems.sort_by_key(|problem| rank(problem.code));
     Ok(assessment)
@@ -91,7 +91,9 @@ fn no_checkpoint(
         assessment.add(ProblemCode::SegmentDamaged, format!("{message}: segment {name} does not hold it"));
     } else {
         assessment.missing.push(name);
-        assessment.add(ProblemCode::SegmentMissing, format!("{message}: segment {name} is missing"));
+        let elsewhere = elsewhere(library, backup, name);
+        assessment
+            .add(ProblemCode::SegmentMissing, format!("{message}: segment {name} is missing{elsewhere}"));
     }
 }
 
@@ -166,7 +168,12 @@ fn wrong_timeline(library: &Library<'_>, assessment: &mut Assessment<'_>) {
 }
 
 /// Replay ran to the end of what can be read: is that the end of the archive, or a hole?
-fn ran_out(library: &Library<'_>, request: &Request<'_>, assessment: &mut Assessment<'_>) {
+fn ran_out(
+    library: &Library<'_>,
+    backup: &BaseBackup,
+    request: &Request<'_>,
+    assessment: &mut Assessment<'_>,
+) {
     if assessment.prediction.reached_target() || assessment.prediction.dies_of_minimal() {
         return;
     }
@@ -179,8 +186,8 @@ fn ran_out(library: &Library<'_>, request: &Request<'_>, assessment: &mut Assess
     else {
         return;
     };
-    let under_other_name = match end {
-        End::NoFile(name) => partial(library, name),
+    let elsewhere = match end {
+        End::NoFile(name) => elsewhere(library, backup, name),
         _ => String::new(),
     };
     match end {
@@ -195,7 +202,7 @@ fn ran_out(library: &Library<'_>, request: &Request<'_>, assessment: &mut Assess
                 assessment.add(
                     ProblemCode::SegmentMissing,
                     format!(
-                        "{what} missing: replay would end at {}{under_other_name}",
+                        "{what} missing: replay would end at {}{elsewhere}",
                         assessment.prediction.applied_to
                     ),
                 );
@@ -245,18 +252,25 @@ fn ran_out(library: &Library<'_>, request: &Request<'_>, assessment: &mut Assess
         assessment.add(
             ProblemCode::TargetNotReached,
             format!(
-                "the {kind} target is not reached: the WAL ends at {}{quietly}{under_other_name}",
+                "the {kind} target is not reached: the WAL ends at {}{quietly}{elsewhere}",
                 assessment.prediction.applied_to
             ),
         );
     }
 }
 
-/// What to say where the segment that is not there has a `.partial` file: the rest of a timeline that was left, or what
-/// a receiver had of it. No server asks for that name.
+/// What to say of a segment that the archive does not have and that is somewhere else: in the backup's own pg_wal, which
+/// a server looks into for what it cannot restore, or in a `.partial` file (the rest of a timeline that was left, or what
+/// a receiver had of it), a name that no server asks for.
 ///
-/// PostgreSQL: `CleanupAfterArchiveRecovery` in `src/backend/access/transam/xlog.c`, 9.5 to 19.
-fn partial(library: &Library<'_>, name: SegmentName) -> String {
+/// PostgreSQL: `XLogFileReadAnyTLI` in `src/backend/access/transam/xlogrecovery.c`, `CleanupAfterArchiveRecovery` in
+/// `xlog.c`, 9.5 to 19.
+fn elsewhere(library: &Library<'_>, backup: &BaseBackup, name: SegmentName) -> String {
+    if backup.wal.contains(&name) {
+        return format!(
+            "; the backup carries a {name} of its own in pg_wal, where a server goes on, and which was not read here"
+        );
+    }
     let there = library.plan.inventory.entries.iter().any(|entry| entry.name == WalFileName::Partial(name));
     if there {
         format!("; {name}.partial is there, which a server reads only under the name {name}")
