@@ -458,3 +458,26 @@ fn a_cache_that_cannot_be_written_is_done_without() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(index(&place.archive(), catalog, &[]).0, 3);
 }
+
+/// One pass: what lies in records across the ends of files is found from the facts of both, not from their bytes again.
+/// The kernel adds up what a shell's children have read.
+#[test]
+fn an_index_reads_each_byte_once() {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/demo");
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#""$0" index "$1" --catalog "$2" --quiet >&2 && cat "/proc/$$/io""#;
+    let mut shell = Command::new("sh");
+    shell.args([
+        "-c",
+        script,
+        env!("CARGO_BIN_EXE_walproof"),
+        text(&archive),
+        text(&folder.path().join("c")),
+    ]);
+    let output = shell.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let read: u64 = told.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok()).unwrap();
+    let stored: u64 =
+        fs::read_dir(&archive).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    assert!((stored..stored + (1 << 20)).contains(&read), "{read} bytes read of {stored}");
+}

@@ -14,7 +14,7 @@ use rusqlite::params;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Files whose facts are written in one transaction: what a killed run loses at most.
@@ -39,12 +39,26 @@ pub struct Tally {
 
 /// What is known of one file, without its facts.
 #[derive(Clone, Debug)]
-struct Known {
-    id: i64,
-    row: FileRow,
-    crc: u32,
-    gone: bool,
+pub(super) struct Known {
+    pub(super) id: i64,
+    pub(super) row: FileRow,
+    pub(super) crc: u32,
+    pub(super) gone: bool,
 }
+
+impl Known {
+    /// Whether a scan of the file would find the same again.
+    fn serves(&self, entry: &Entry, expectation: &Expectation) -> bool {
+        let identity = &entry.object.identity;
+        let tells = identity.modified_ns.is_some() || identity.etag.is_some();
+        let row = &self.row;
+        let same = tells && row.identity == *identity && row.name == entry.name.to_string();
+        same && row.rests_on == rests_on(expectation, row.start, row.end)
+    }
+}
+
+/// What is known of all files, by their paths.
+type AllKnown = HashMap<PathBuf, Known>;
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -57,7 +71,7 @@ pub(super) struct Inner {
 #[derive(Debug)]
 pub struct Keeper {
     inner: Mutex<Inner>,
-    known: HashMap<PathBuf, Known>,
+    known: Mutex<Arc<AllKnown>>,
     /// The archive must not be read.
     offline: bool,
     /// What went wrong; from then on nothing is taken or given any more.
@@ -90,10 +104,10 @@ impl Keeper {
         Ok(Self::knowing(catalog, known, offline))
     }
 
-    fn knowing(catalog: Catalog, known: HashMap<PathBuf, Known>, offline: bool) -> Self {
+    fn knowing(catalog: Catalog, known: AllKnown, offline: bool) -> Self {
         Self {
             inner: Mutex::new(Inner { catalog, pending: Vec::new(), pending_bytes: 0 }),
-            known,
+            known: Mutex::new(Arc::new(known)),
             offline,
             trouble: Mutex::new(None),
             scanned: AtomicU64::new(0),
@@ -138,7 +152,8 @@ impl Keeper {
         catalog: &mut Catalog,
         entries: impl IntoIterator<Item = &'a Entry>,
     ) -> Result<u64, CatalogError> {
-        let mut left: HashMap<&PathBuf, &Known> = self.known.iter().collect();
+        let known = self.all_known();
+        let mut left: HashMap<&PathBuf, &Known> = known.iter().collect();
         let mut back = Vec::new();
         for entry in entries {
             let known = left.remove(&entry.object.path);
@@ -165,13 +180,14 @@ impl Keeper {
     /// they hold, so they are read again.
     pub fn forget(&self, names: &BTreeSet<&str>) -> Result<(), CatalogError> {
         let named = |known: &&Known| names.contains(known.row.name.as_str());
-        let begins: Vec<Lsn> = self.known.values().filter(named).map(|known| known.row.start).collect();
+        let known = self.all_known();
+        let begins: Vec<Lsn> = known.values().filter(named).map(|known| known.row.start).collect();
         let reached = |known: &Known| {
             begins
                 .iter()
                 .any(|begin| (*begin..begin.plus(u64::from(MAX_RECORD_BYTES))).contains(&known.row.start))
         };
-        let stale = self.known.values().filter(|known| named(known) || reached(known)).map(|known| known.id);
+        let stale = known.values().filter(|known| named(known) || reached(known)).map(|known| known.id);
         let stale: Vec<i64> = stale.collect();
         if stale.is_empty() {
             return Ok(());
@@ -189,15 +205,16 @@ impl Keeper {
         lock(&self.inner)
     }
 
-    fn known(&self, entry: &Entry, expectation: &Expectation) -> Option<&Known> {
-        let known = self.known.get(&entry.object.path)?;
-        let identity = &entry.object.identity;
-        let tells = identity.modified_ns.is_some() || identity.etag.is_some();
-        let row = &known.row;
-        let same = tells && row.identity == *identity && row.name == entry.name.to_string();
-        (same && row.rests_on == rests_on(expectation, row.start, row.end)).then_some(known)
+    fn all_known(&self) -> Arc<AllKnown> {
+        Arc::clone(&lock(&self.known))
     }
 
+    /// Looks again at what the catalog holds: from now on that is what is known.
+    pub(super) fn look_again(&self) -> Result<Arc<AllKnown>, CatalogError> {
+        let known = Arc::new(load(&self.lock().catalog)?);
+        *lock(&self.known) = Arc::clone(&known);
+        Ok(known)
+    }
     fn fetch(
         &self,
         entry: &Entry,
@@ -257,10 +274,9 @@ impl FactStore for Keeper {
             return Ok(None);
         }
         let lacking = |detail: String| StoreError::Location { location: entry.name.to_string(), detail };
-        let found = match self.known(entry, expectation) {
-            Some(known) => self.fetch(entry, known, expectation.detail),
-            None => Ok(None),
-        };
+        let all = self.all_known();
+        let known = all.get(&entry.object.path).filter(|known| known.serves(entry, expectation));
+        let found = known.map_or(Ok(None), |known| self.fetch(entry, known, expectation.detail));
         match found {
             Ok(None) if self.offline => {
                 Err(lacking("is not in the catalog: run `walproof index` first".to_owned()))
@@ -278,7 +294,9 @@ impl FactStore for Keeper {
     }
 
     fn knows(&self, entry: &Entry, expectation: &Expectation) -> bool {
-        self.known(entry, expectation).is_some() && !self.is_in_trouble()
+        let known = self.all_known();
+        let known = known.get(&entry.object.path).is_some_and(|known| known.serves(entry, expectation));
+        known && !self.is_in_trouble()
     }
 
     fn keep(&self, entry: &Entry, expectation: &Expectation, facts: &SegmentFacts) {
@@ -314,7 +332,7 @@ fn forget_places(transaction: &rusqlite::Transaction<'_>) -> rusqlite::Result<()
     transaction.execute("DELETE FROM zone", []).map(|_| ())
 }
 
-fn load(catalog: &Catalog) -> Result<HashMap<PathBuf, Known>, CatalogError> {
+fn load(catalog: &Catalog) -> Result<AllKnown, CatalogError> {
     let mut known = HashMap::new();
     for (id, row, crc, gone) in catalog.rows()? {
         if row.crc() != crc {

@@ -4,7 +4,7 @@
 //! true of every file of the archive.
 
 use super::database::{Catalog, CatalogError};
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Known};
 use super::pack::{Pack, Unpacker, from_bytes, pack_struct, to_bytes};
 use super::rows::FileRow;
 use crate::archive::{Entry, Identity, Inventory, Layout};
@@ -58,13 +58,12 @@ impl Keeper {
     /// The bounds of every segment of `inventory`, as far as its own bytes tell, in the order of positions. `None`
     /// where they cannot stand for the archive: facts are missing, or there are several clusters.
     pub fn own_places(&self, inventory: &Inventory) -> Result<Option<Vec<Place>>, CatalogError> {
-        let rows = self.lock().catalog.rows()?;
-        let rows: BTreeMap<_, _> =
-            rows.into_iter().filter(|(_, _, _, gone)| !gone).map(|row| (row.1.path.clone(), row)).collect();
+        let known = self.look_again()?;
         let mut clusters = std::collections::BTreeSet::new();
         let mut places = BTreeMap::new();
         for entry in inventory.entries.iter().filter(|entry| matches!(entry.name, WalFileName::Segment(_))) {
-            let Some((id, row, crc, _)) = rows.get(&entry.object.path) else { return Ok(None) };
+            let known = known.get(&entry.object.path).filter(|known| !known.gone);
+            let Some(Known { id, row, crc, .. }) = known else { return Ok(None) };
             if row.identity != entry.object.identity {
                 return Ok(None);
             }
