@@ -45,8 +45,8 @@ impl Blocks {
 /// Packs facts that were scanned with every detail.
 pub(super) fn pack(facts: &SegmentFacts) -> std::io::Result<Blocks> {
     let in_order = facts.events.windows(2).all(|pair| matches!(pair, [a, b] if a.lsn < b.lsn));
-    let (ends, others): (Vec<&Event>, Vec<&Event>) =
-        facts.events.iter().partition(|event| in_order && is_columnar(event));
+    let columnar = |event: &&Event| in_order && is_columnar(event);
+    let others: Vec<&Event> = facts.events.iter().filter(|event| !columnar(event)).collect();
     let mut light = Vec::new();
     facts.identity.pack(&mut light);
     facts.fault.pack(&mut light);
@@ -59,7 +59,7 @@ pub(super) fn pack(facts: &SegmentFacts) -> std::io::Result<Blocks> {
     for event in others {
         event.pack(&mut light);
     }
-    let (ends, extras) = pack_ends(&ends);
+    let (ends, extras) = pack_ends(facts.events.iter().filter(columnar));
     let extras = squeeze(&extras)?;
     let activity = pack_activity(&facts.activity);
     Ok(Blocks { facts: light, ends, extras, activity, names: pack_names(&facts.sightings)? })
@@ -111,40 +111,34 @@ fn is_columnar(event: &Event) -> bool {
     aligned && event.time.is_some() && matches!(event.what, What::End(_) | What::Prepare { .. })
 }
 
-fn pack_ends(events: &[&Event]) -> (Vec<u8>, Vec<u8>) {
+fn pack_ends<'e>(events: impl Iterator<Item = &'e Event>) -> (Vec<u8>, Vec<u8>) {
     let (mut out, mut extras) = (Vec::new(), Vec::new());
-    if events.is_empty() {
-        return (out, extras);
-    }
-    put_number(&mut out, events.len() as u64);
-    owners(events).pack(&mut out);
+    // Who owns how many of those that follow one another.
+    let mut owners: Vec<(TimelineId, u64)> = Vec::new();
     let (mut places, mut lengths, mut times) = (Steps::new(), Column::new(), Steps::new());
     let (mut xids, mut kinds) = (Steps::new(), Column::new());
     for event in events {
+        match owners.last_mut() {
+            Some((owner, count)) if *owner == event.owner => *count += 1,
+            _ => owners.push((event.owner, 1)),
+        }
         places.push((event.lsn.0 >> 3).cast_signed());
         lengths.push((event.end.bytes_since(event.lsn) >> 3).cast_signed());
         times.push(event.time.map_or(0, |time| time.0));
         xids.push(i64::from(event.xid.0));
         kinds.push(kind_and_extra(event, &mut extras));
     }
+    if owners.is_empty() {
+        return (out, extras);
+    }
+    put_number(&mut out, owners.iter().map(|(_, count)| count).sum());
+    owners.pack(&mut out);
     places.finish(&mut out);
     lengths.finish(&mut out);
     times.finish(&mut out);
     xids.finish(&mut out);
     kinds.finish(&mut out);
     (out, extras)
-}
-
-/// Who owns how many of the events that follow one another.
-fn owners(events: &[&Event]) -> Vec<(TimelineId, u64)> {
-    let mut owners: Vec<(TimelineId, u64)> = Vec::new();
-    for event in events {
-        match owners.last_mut() {
-            Some((owner, count)) if *owner == event.owner => *count += 1,
-            _ => owners.push((event.owner, 1)),
-        }
-    }
-    owners
 }
 
 fn kind_and_extra(event: &Event, extras: &mut Vec<u8>) -> i64 {

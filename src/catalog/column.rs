@@ -151,10 +151,6 @@ impl<'a> Sums<'a> {
 
 /// The base and width that make a block smallest.
 fn choose(block: &[i64]) -> (i64, u8) {
-    // Most columns say the same all along, and the search for the best takes longer than all the rest.
-    if let Some(same) = block.first().filter(|first| block.iter().all(|value| value == *first)) {
-        return (*same, 0);
-    }
     // The smallest, or one that leaves some odd ones below: some of the numbers tell about where the others lie.
     let least = block.iter().copied().min().unwrap_or_default();
     let mut sample = [0i64; BLOCK / SAMPLED];
@@ -214,6 +210,13 @@ fn cheapest_width(block: &[i64], base: i64) -> (u64, u8) {
 }
 
 fn put_block(block: &[i64], out: &mut Vec<u8>) {
+    // Most columns say the same all along: no bits, no exceptions.
+    if let Some(same) = block.first().filter(|first| block.iter().all(|value| value == *first)) {
+        out.push(0);
+        put_number(out, zigzag(*same));
+        put_number(out, 0);
+        return;
+    }
     let (base, width) = choose(block);
     out.push(width);
     put_number(out, zigzag(base));

@@ -184,14 +184,18 @@ fn transaction(record: &Record<'_>, major: Major) -> Option<(Xid, Option<PgTime>
         return None;
     }
     let time = xact::end_time(main)?;
-    let whole = TransactionEnd::read(main, header.info(), major);
     let prepared = matches!(operation, xact::Operation::CommitPrepared | xact::Operation::AbortPrepared);
+    let end = End { committed: operation.is_commit(), prepared, details: None };
+    if xact::says_only_its_time(main, header.info()) && record.is_whole() {
+        return Some((header.xid(), Some(time), What::End(end)));
+    }
+    let whole = TransactionEnd::read(main, header.info(), major);
     let xid = whole.as_ref().and_then(|end| end.prepared_xid).unwrap_or(header.xid());
     let details = whole.map_or_else(
         || Some(Box::new(EndDetails { incomplete: true, ..EndDetails::default() })),
         |end| end_details(&end, record.is_whole()),
     );
-    Some((xid, Some(time), What::End(End { committed: operation.is_commit(), prepared, details })))
+    Some((xid, Some(time), What::End(End { details, ..end })))
 }
 
 /// What is worth keeping of a commit or abort; `None` if it is nothing but its time.

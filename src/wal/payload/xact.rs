@@ -75,6 +75,11 @@ pub fn end_time(main: &[u8]) -> Option<PgTime> {
     Reader::new(main).i64().map(PgTime)
 }
 
+/// Whether a commit or abort has no other part than its time, as nearly all have.
+pub const fn says_only_its_time(main: &[u8], info: u8) -> bool {
+    info & HAS_XINFO == 0 && main.len() == size_of::<i64>()
+}
+
 /// An object whose statistics went with a transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DroppedStats {
