@@ -15,6 +15,7 @@ mod support;
 
 mod answers;
 mod barman;
+mod catalogs;
 mod gpg;
 mod original;
 mod pg_basebackup;
