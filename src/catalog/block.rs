@@ -169,7 +169,7 @@ fn unpack_ends(ends: &[u8], extras: &[u8], others: Vec<Event>) -> Option<Vec<Eve
     let decoded = unsqueeze(extras)?;
     let mut extras = Unpacker::new(&decoded);
     let mut from = Unpacker::new(ends);
-    let count = usize::try_from(from.number()?).ok()?;
+    let count = from.count_of_records()?;
     let owners: Vec<(TimelineId, u64)> = Pack::unpack(&mut from)?;
     let mut places = Sums::take(&mut from, count)?;
     let mut lengths = Values::take(&mut from, count)?;

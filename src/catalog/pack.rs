@@ -4,7 +4,11 @@
 //! structures are their fields in order. What is read back is checked for being possible, never trusted: a length
 //! that the bytes left cannot hold is refused before anything is allocated.
 
+use crate::wal::record::HEADER_BYTES;
 use crate::wal::{FullXid, Lsn, Major, PgTime, SegmentNumber, SegmentSize, SystemId, TimelineId, Xid};
+
+/// Records in the largest segment at most, each of them a header and nothing else.
+const RECORDS_MAX: u64 = SegmentSize::MAX.bytes() / HEADER_BYTES as u64;
 
 /// Bytes that are read from front to back.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +32,11 @@ impl<'a> Unpacker<'a> {
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(taken)
+    }
+
+    /// The next number, of records in one segment: no block has room for more.
+    pub(super) fn count_of_records(&mut self) -> Option<usize> {
+        usize::try_from(self.number().filter(|count| *count <= RECORDS_MAX)?).ok()
     }
 
     /// The next number.

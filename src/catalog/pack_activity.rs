@@ -47,7 +47,7 @@ pub(super) fn unpack_activity(bytes: &[u8]) -> Option<Activities> {
         return Some(Activities::default());
     }
     let mut from = Unpacker::new(bytes);
-    let count = usize::try_from(from.number()?).ok()?;
+    let count = from.count_of_records()?;
     let mut owners = Sums::take(&mut from, count)?;
     let mut xids = Sums::take(&mut from, count)?;
     let mut databases = Sums::take(&mut from, count)?;
