@@ -6,7 +6,7 @@ mod support;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use support::asked::{asked, removed};
 use support::recorded::Recording;
 
 /// Label, start segment, start and stop of the recording's backups, oldest first.
@@ -83,23 +83,11 @@ impl Yard {
     }
 
     fn run(&self, command: &str, options: &[&str]) -> Value {
-        let output = Command::new(env!("CARGO_BIN_EXE_walproof"))
-            .arg(command)
-            .arg(self.root())
-            .args(options)
-            .args(["--format", "json", "--no-catalog"])
-            .env("XDG_STATE_HOME", self.folder.path().join("state"))
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{command} {options:?}: {said}"))
+        asked(command, &self.root(), &self.folder.path().join("state"), options)
     }
 
     fn names(&self, options: &[&str]) -> Vec<String> {
-        let answer = self.run("cleanup", options);
-        assert_eq!(answer["refused"], Value::Null, "{answer:#}");
-        let names = answer["remove"].as_array().unwrap().iter();
-        names.map(|file| file["name"].as_str().unwrap().to_owned()).collect()
+        removed(&self.run("cleanup", options))
     }
 
     /// Verdict, count of missing segments, and each gap's first segment with its severity and whether it is accepted.

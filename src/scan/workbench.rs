@@ -14,7 +14,7 @@ pub struct Workbench {
 }
 
 /// Lists without content, as long as those of earlier files were. They grow by moving, and the kernel clears each page
-/// of them: for a segment of short transactions that is a fifth of the scan.
+/// of them.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     pub(super) events: Vec<Event>,

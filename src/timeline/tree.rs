@@ -50,11 +50,6 @@ impl Tree {
         self.histories.get(&timeline)
     }
 
-    /// What the server works with: the file, or a timeline without parents where it is missing.
-    pub fn history_as_server(&self, timeline: TimelineId) -> History {
-        self.history(timeline).cloned().unwrap_or_else(|| History::without_parents(timeline))
-    }
-
     /// The history of `timeline`, told by its own file or else by the part of a descendant's that copies it;
     /// without parents where nobody knows any.
     pub fn history_as_known(&self, timeline: TimelineId) -> History {
@@ -124,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_file_is_told_by_a_descendant_but_not_to_the_server() {
+    fn a_lost_file_is_told_by_a_descendant_and_stays_lost() {
         let tree = Tree::new([history(4, "1\t0/100\ta\n\n2\t0/200\tb\n")], [TimelineId(1), TimelineId(7)]);
         let ids = |list: &[u32]| list.iter().map(|id| TimelineId(*id)).collect::<Vec<_>>();
         assert_eq!(tree.timelines().collect::<Vec<_>>(), ids(&[1, 2, 4, 7]));
@@ -132,7 +127,7 @@ mod tests {
         let Some(parent) = tree.parent(TimelineId(2)) else { unreachable!() };
         assert_eq!((parent.entry.parent, parent.told_by), (TimelineId(1), TimelineId(4)));
         assert_eq!(tree.history_as_known(TimelineId(2)), history(2, "1\t0/100\ta\n"));
-        assert_eq!(tree.history_as_server(TimelineId(2)), History::without_parents(TimelineId(2)));
+        assert_eq!(tree.history(TimelineId(2)), None);
         assert_eq!(tree.parent(TimelineId(7)), None);
         assert_eq!(tree.children(TimelineId(1)), ids(&[2]));
         assert_eq!(tree.children(TimelineId(2)), ids(&[4]));

@@ -23,6 +23,7 @@
 )]
 
 pub mod account;
+pub mod asked;
 #[cfg(feature = "object-store")]
 pub mod azure;
 pub mod backup;
