@@ -7,6 +7,9 @@
 //! | yes | yes | of files that it made | a rewrite (VACUUM FULL, CLUSTER, ALTER): harmless |
 //! | yes | yes | of others | a DROP beside one of these |
 //!
+//! The last one is said too often rather than too rarely: REFRESH MATERIALIZED VIEW and an ALTER TABLE that writes rows anew
+//! drop the old TOAST table, and ALTER TABLE the indexes of a column, which no number tells from tables of others.
+//!
 //! Before 15 there are no dropped statistics: a rewrite is told by the pages that it wrote into the new files, and a DROP
 //! beside it by the row of pg_class that it removed and had not made.
 
