@@ -245,3 +245,83 @@ fn a_restore_command_is_one_that_works_or_none() {
     let output = yard.run("resolve", &["--no-catalog", "--settings", settings.to_str().unwrap()]);
     assert_eq!((output.status.code(), settings.exists()), (Some(2), false));
 }
+
+impl Yard {
+    fn put_file(&self, name: &str) {
+        fs::copy(Recording::of("16").archive().join(name), self.archive().join(name)).unwrap();
+    }
+
+    /// What is said of missing segments, and how loud.
+    fn missed(&self) -> Vec<(String, String)> {
+        let output = self.run("verify", &["--no-catalog", "--format", "json"]);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = answer["findings"].as_array().unwrap().iter();
+        let missed = findings.filter(|finding| finding["code"] == "segment-missing");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        missed.map(|finding| (text(&finding["severity"]), text(&finding["message"]))).collect()
+    }
+}
+
+/// The server archives a backup history file behind the segments that the backup needs.
+#[test]
+fn wal_that_a_backup_history_file_tells_of_is_missed() {
+    const FIRST: &str = "000000010000000000000005.00000028.backup";
+    const SECOND: &str = "00000001000000000000000C.00000028.backup";
+    let yard = Yard::of(&["1-5", "1-6", "1-7", "1-8", "1-9"]);
+    yard.put_file(FIRST);
+    assert_eq!(yard.verify(&[]), WHOLE);
+    assert!(yard.feasible(&["--target-latest"]));
+    yard.put_file(SECOND);
+    let [(severity, message)] = &yard.missed()[..] else { panic!("{:?}", yard.missed()) };
+    assert_eq!(severity, "error");
+    let expected = format!(
+        "3 segments are missing: {} to {}; {SECOND} tells that WAL up to 0/1800100 was written",
+        name("1-A"),
+        name("1-C")
+    );
+    assert_eq!(*message, expected);
+    assert_eq!(yard.verify(&["--to", &name("1-9")]), WHOLE, "nothing was asked of what is behind");
+    assert!(!yard.feasible(&["--target-latest"]));
+    // Unreadable, its name still tells where the backup began.
+    fs::write(yard.archive().join(SECOND), "START\n").unwrap();
+    let [(_, message)] = &yard.missed()[..] else { panic!("{:?}", yard.missed()) };
+    assert!(message.ends_with(&format!("; {SECOND} tells that WAL was written")), "{message}");
+    for short in ["1-A", "1-B", "1-C"] {
+        yard.put(short);
+    }
+    yard.put_file(SECOND);
+    assert_eq!(yard.verify(&[]), WHOLE);
+}
+
+/// A timeline that has a history began where its parent's WAL ended.
+#[test]
+fn wal_in_front_of_a_fork_is_missed_before_the_child_has_any() {
+    let yard = Yard::of(&["1-4"]);
+    yard.put_file("00000002.history");
+    let [(severity, message)] = &yard.missed()[..] else { panic!("{:?}", yard.missed()) };
+    assert_eq!(severity, "error");
+    let expected = format!(
+        "segment {} is missing; 00000002.history tells that WAL up to 0/C48798 was written",
+        name("1-5")
+    );
+    assert_eq!(*message, expected);
+    // The fork's own segment may be on its way.
+    yard.put("1-5");
+    let [(severity, message)] = &yard.missed()[..] else { panic!("{:?}", yard.missed()) };
+    assert_eq!(severity, "warning");
+    assert!(message.starts_with(&format!("segment {} is not there yet", name("2-6"))), "{message}");
+    assert_eq!(yard.run("verify", &[]).status.code(), Some(0));
+    let partial = yard.archive().join(format!("{}.partial", name("1-6")));
+    fs::copy(Recording::of("16").archive().join(name("1-6")), &partial).unwrap();
+    assert_eq!(yard.missed(), []);
+    fs::remove_file(partial).unwrap();
+    yard.put("2-6");
+    assert_eq!(yard.verify(&[]), WHOLE);
+    // What stands in front of the first segment was cleaned up.
+    yard.put("2-7");
+    for gone in ["1-4", "1-5", "2-6"] {
+        fs::remove_file(yard.place(gone)).unwrap();
+    }
+    yard.put_file("000000010000000000000005.00000028.backup");
+    assert_eq!(yard.verify(&[]), WHOLE);
+}

@@ -2,17 +2,19 @@
 //!
 //! The path to a timeline is what a server reads that recovers to it: each ancestor's segments up to where the
 //! next one forked, and from the fork's segment on the child's, which begins with a copy. What stands before the
-//! first file on a path was cleaned up or never archived: that is where the archive begins, not a gap.
+//! first file on a path was cleaned up or never archived: that is where the archive begins, not a gap. Behind the last
+//! one is missing what another file of the archive tells of ([`Witnesses`]).
 
 use super::Options;
 use super::islands::Islands;
 use super::timelines::ClusterView;
+use super::witnesses::Witnesses;
 use super::{files, forks};
 use crate::chain::segments::Segments;
 use crate::finding::{Code, Finding, Severity};
 use crate::timeline::History;
 use crate::wal::{SegmentName, SegmentNumber, TimelineId, WalFileName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Segments missing in a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -47,13 +49,20 @@ struct Leg {
 
 /// Every hole, once, however many paths lead through it, and why it is no loss: the label of the backup whose
 /// island ends before it, on every path.
-pub(super) fn holes(view: &ClusterView<'_>, options: &Options) -> BTreeMap<Hole, Option<String>> {
+pub(super) fn holes(
+    view: &ClusterView<'_>,
+    options: &Options,
+    witnesses: &Witnesses,
+) -> BTreeMap<Hole, Option<String>> {
     let asked = Asked::of(view, options);
     let islands = Islands::of(view);
     let there = there(view);
     let mut holes: BTreeMap<Hole, Option<String>> = BTreeMap::new();
-    for timeline in view.cluster.chains.keys() {
-        let mut legs = legs(view, *timeline, asked.last(*timeline));
+    let timelines: BTreeSet<TimelineId> =
+        view.cluster.chains.keys().copied().chain(witnesses.timelines()).collect();
+    for timeline in &timelines {
+        let due = asked.last(*timeline).max(witnesses.last(*timeline));
+        let mut legs = legs(view, *timeline, due);
         legs.retain(|leg| asked.timeline.is_none_or(|only| leg.timeline == only));
         let begin = asked.first.or_else(|| legs.iter().find_map(|leg| first_present(view, leg)));
         let Some(begin) = begin else { continue };
@@ -118,7 +127,7 @@ fn there(view: &ClusterView<'_>) -> BTreeMap<TimelineId, Segments> {
 fn legs(view: &ClusterView<'_>, timeline: TimelineId, due: Option<SegmentNumber>) -> Vec<Leg> {
     let size = view.id.segment_size;
     let present = view.cluster.chains.get(&timeline).and_then(|chain| chain.present.last());
-    let Some(last) = present.map(|last| due.map_or(last, |due| due.max(last))) else { return Vec::new() };
+    let Some(last) = present.max(due) else { return Vec::new() };
     let history = view.history(timeline).filter(|_| forks::disagreement(view, timeline).is_none());
     let Some(history) = history else {
         return vec![Leg { timeline, first: SegmentNumber(0), last }];
@@ -161,9 +170,13 @@ fn holes_in(there: &BTreeMap<TimelineId, Segments>, leg: Leg) -> Vec<Hole> {
 }
 
 /// One finding for each hole.
-pub(super) fn findings(view: &ClusterView<'_>, holes: &BTreeMap<Hole, Option<String>>) -> Vec<Finding> {
+pub(super) fn findings(
+    view: &ClusterView<'_>,
+    holes: &BTreeMap<Hole, Option<String>>,
+    witnesses: &Witnesses,
+) -> Vec<Finding> {
     let told = |(hole, island): (&Hole, &Option<String>)| match island {
-        None => finding(view, hole),
+        None => witnesses.explain(view, hole, finding(view, hole)),
         Some(label) => {
             let mut finding = finding(view, hole).rated(Severity::Info);
             finding.message = format!(

@@ -23,9 +23,10 @@ pub mod stretch;
 pub mod survey;
 mod tail;
 pub mod timelines;
+mod witnesses;
 mod wounds;
 
-pub use plan::{Plan, plan, plan_of};
+pub use plan::{EndedBackup, Plan, plan, plan_of};
 pub use survey::{Survey, expectations, join, survey, survey_with};
 pub use timelines::TimelineReport;
 
@@ -38,6 +39,7 @@ use crate::scan::{Detail, FactStore};
 use crate::wal::{Lsn, Major, PgTime, SegmentSize, SystemId, TimelineId, WalFileName};
 use std::collections::HashSet;
 use std::time::Duration;
+use witnesses::Witnesses;
 
 /// What part of an archive to read, and what to hold it to.
 #[derive(Clone, Debug)]
@@ -240,7 +242,8 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
         }
         let view = timelines::ClusterView { id: *id, cluster, plan, survey, is_newest, later: &later };
         let contradicted = forks::contradicted(&view);
-        let mut holes = gaps::holes(&view, options);
+        let witnesses = Witnesses::of(&view, options);
+        let mut holes = gaps::holes(&view, options, &witnesses);
         holes.retain(|hole, _| !contradicted.explains_hole(hole));
         let lost = holes.iter().filter(|(_, island)| island.is_none());
         missing += lost.map(|(hole, _)| hole.count).sum::<u64>();
@@ -250,7 +253,8 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
             of_files.extend(files::unread(plan, newest, &holes.keys().copied().collect::<Vec<_>>()));
             of_cluster.append(&mut of_files);
         }
-        of_cluster.extend(gaps::findings(&view, &holes));
+        of_cluster.extend(gaps::findings(&view, &holes, &witnesses));
+        of_cluster.extend(witnesses.forks_not_archived(&view));
         of_cluster.extend(forks::findings(&view));
         of_cluster.extend(tail::findings(&view, &stretches));
         of_cluster.retain(|finding| !contradicted.explains(finding));

@@ -2,10 +2,11 @@
 
 use super::{AuditError, Options};
 use crate::archive::{Archive, Entry, Inventory, ReadError, Stray};
-use crate::backup::BaseBackup;
+use crate::backup::label::LABEL_BYTES_MAX;
+use crate::backup::{BaseBackup, LabelFile};
 use crate::finding::{Code, Finding};
 use crate::timeline::{History, HistoryError};
-use crate::wal::{Lsn, Owners, SegmentName, TimelineId, WalFileName};
+use crate::wal::{Lsn, Owners, SegmentName, SegmentNumber, SegmentSize, TimelineId, WalFileName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes taken of a history file: a timeline with ten thousand ancestors is within it.
@@ -26,8 +27,33 @@ pub struct Plan {
     pub history_errors: BTreeMap<TimelineId, String>,
     /// The base backups, as far as whoever judges wants to tell what retention left out from what is lost.
     pub backups: Vec<BaseBackup>,
+    /// The newest backup history file of each timeline.
+    pub ended_backups: Vec<EndedBackup>,
     /// What is wrong with them, and with the listing.
     pub findings: Vec<Finding>,
+}
+
+/// What a backup history file says of WAL: the server archives it behind the segments that the backup needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndedBackup {
+    /// The file, named for the segment in which the backup began.
+    pub file: WalFileName,
+    /// That segment.
+    pub first: SegmentName,
+    /// Timeline and position of the end, if the file can be read.
+    pub stop: Option<(TimelineId, Lsn)>,
+}
+
+impl EndedBackup {
+    /// The last segments that were archived before it, each with its timeline and, if known, how far its WAL goes.
+    pub fn tells(
+        &self,
+        size: SegmentSize,
+    ) -> impl Iterator<Item = (TimelineId, SegmentNumber, Option<Lsn>)> + use<> {
+        let begun = self.first.number(size).map(|number| (self.first.timeline, number, None));
+        let ended = self.stop.map(|(timeline, lsn)| (timeline, lsn.segment_of_end(size), Some(lsn)));
+        begun.into_iter().chain(ended)
+    }
 }
 
 /// Lists the archive and reads the history files.
@@ -43,10 +69,12 @@ pub fn plan_of(archive: &Archive, inventory: Inventory, options: &Options) -> Re
         history_files: BTreeSet::new(),
         history_errors: BTreeMap::new(),
         backups: Vec::new(),
+        ended_backups: Vec::new(),
         findings: Vec::new(),
         inventory,
     };
     plan.read_histories(archive)?;
+    plan.read_newest_backup_histories(archive);
     plan.entries = plan.inventory.entries.iter().filter(|entry| is_wanted(entry, options)).cloned().collect();
     if plan.entries.is_empty() {
         return Err(AuditError::NoWal(archive.location().to_owned()));
@@ -98,6 +126,28 @@ impl Plan {
             );
         }
         Ok(())
+    }
+
+    /// One for each timeline: each file is a request to a store, and an earlier one tells of earlier WAL.
+    fn read_newest_backup_histories(&mut self, archive: &Archive) {
+        let mut newest: BTreeMap<TimelineId, (SegmentName, &Entry)> = BTreeMap::new();
+        for entry in &self.inventory.entries {
+            let WalFileName::Backup(first, _) = entry.name else { continue };
+            let known = newest.entry(first.timeline).or_insert((first, entry));
+            if known.1.name <= entry.name {
+                *known = (first, entry);
+            }
+        }
+        let read = |(first, entry): (SegmentName, &Entry)| {
+            let label = archive.read_small(entry, LABEL_BYTES_MAX).ok();
+            let label = label.and_then(|bytes| LabelFile::parse(&bytes).ok());
+            let stop = label.and_then(|label| {
+                let (lsn, segment) = label.stop?;
+                Some((label.stop_timeline.unwrap_or(segment.timeline), lsn))
+            });
+            EndedBackup { file: entry.name, first, stop }
+        };
+        self.ended_backups = newest.into_values().map(read).collect();
     }
 
     /// Who owns what in the files of `timeline`.

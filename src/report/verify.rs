@@ -4,7 +4,7 @@ use super::json;
 use super::text::{self, Palette, counted};
 use crate::audit::{Audit, SegmentCounts, TimelineReport};
 use crate::clock::Clock;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::wal::{Lsn, SegmentName, SystemId, TimelineId};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -159,6 +159,8 @@ fn verdict(audit: &Audit, location: &str, palette: Palette) -> String {
             if accepted == 1 { "a loss".to_owned() } else { format!("{} losses", text::number(accepted)) }
         );
         format!("{}  {location}: nothing is wrong beyond {}", palette.good("OK"), palette.caution(&known))
+    } else if audit.findings.iter().any(|f| f.code == Code::SegmentMissing && f.severity == Severity::Warning) {
+        format!("{}  {location}: every segment that is there is whole", palette.good("OK"))
     } else if audit.of_part {
         format!("{}  {location}: every segment that was asked for is there and whole", palette.good("OK"))
     } else {

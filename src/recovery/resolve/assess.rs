@@ -292,15 +292,18 @@ fn fork_behind(history: &History, at: Lsn) -> Option<Lsn> {
     history.parent().map(|parent| parent.switch).filter(|switch| *switch > at)
 }
 
-/// The segments missing from `name` on, up to the next that the path has, or else up to the last fork of the path;
-/// empty if there is neither.
+/// The segments missing from `name` on, up to the next that the path has, or else up to the last fork of the path or
+/// what a backup history file tells of; empty if there is none of these.
 fn missing_from(library: &Library<'_>, history: &History, name: SegmentName) -> Vec<SegmentName> {
     let size = library.segment_size;
     let Some(first) = name.number(size) else { return Vec::new() };
     let own = |number: SegmentNumber| history.owner(Lsn(number.end(size).0.saturating_sub(1)));
     let present = library.all().filter(|(timeline, number, _)| *number >= first && own(*number) == *timeline);
     let fork = fork_behind(history, first.start(size)).map(|switch| switch.segment_of_end(size).next());
-    let Some(next) = present.map(|(_, number, _)| number).min().or(fork) else { return Vec::new() };
+    let told = library.plan.ended_backups.iter().flat_map(|backup| backup.tells(size));
+    let told = told.filter(|(timeline, number, _)| *number >= first && own(*number) == *timeline);
+    let told = fork.max(told.map(|(_, number, _)| number.next()).max());
+    let Some(next) = present.map(|(_, number, _)| number).min().or(told) else { return Vec::new() };
     // A hole of any length is one: its names are listed up to a limit.
     const LISTED_MAX: u64 = 10_000;
     (first.0..next.0.min(first.0 + LISTED_MAX))

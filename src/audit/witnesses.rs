@@ -1,0 +1,157 @@
+//! Files of the archive that tell of WAL behind the last segment that is there.
+//!
+//! The end of what was archived does not show: without another file's word a missing newest segment is one that was
+//! never written. Two kinds of files have it.
+//!
+//! * A **history** of a timeline that has no WAL yet: its parent was written up to the fork. Every segment in front of
+//!   the one that holds the fork is complete. That one itself may still be on its way, under the child's name.
+//! * A **backup history file**: it is written when the backup has ended, and archived behind the segments it names.
+//!
+//! PostgreSQL: `writeTimeLineHistory` in `src/backend/access/transam/timeline.c`; `do_pg_backup_stop` in
+//! `src/backend/access/transam/xlog.c`; the order of archiving, `pgarch_readyXlog` in `src/backend/postmaster/pgarch.c`,
+//! 9.5 to 19.
+
+use super::Options;
+use super::gaps::Hole;
+use super::timelines::ClusterView;
+use crate::finding::{Code, Finding, Severity};
+use crate::timeline::HistoryEntry;
+use crate::wal::{Lsn, SegmentName, SegmentNumber, TimelineId, WalFileName};
+use std::collections::BTreeMap;
+
+/// What one file tells.
+#[derive(Clone, Copy, Debug)]
+struct Witness {
+    file: WalFileName,
+    /// The WAL in front of this was written; `None`: all of the last segment.
+    up_to: Option<Lsn>,
+    /// The last segment that must be there.
+    last: SegmentNumber,
+}
+
+/// The word of each timeline's best witness.
+#[derive(Debug, Default)]
+pub(super) struct Witnesses {
+    of: BTreeMap<TimelineId, Witness>,
+    /// Timelines without a file, and where they were forked inside a segment.
+    forks: Vec<(TimelineId, HistoryEntry)>,
+    /// There is more than one cluster, and these files do not say which is theirs.
+    are_doubtful: bool,
+}
+
+impl Witnesses {
+    /// Those of the newest cluster, unless only a part of the archive was asked for.
+    pub(super) fn of(view: &ClusterView<'_>, options: &Options) -> Self {
+        let of_part = options.timeline.is_some() || options.from.is_some() || options.to.is_some();
+        if of_part || !view.is_newest {
+            return Self::default();
+        }
+        let mut witnesses =
+            Self { are_doubtful: view.survey.chains.clusters.len() > 1, ..Self::default() };
+        witnesses.hear_backups(view);
+        witnesses.hear_histories(view);
+        witnesses
+    }
+
+    fn hear_backups(&mut self, view: &ClusterView<'_>) {
+        for backup in &view.plan.ended_backups {
+            for (timeline, last, up_to) in backup.tells(view.id.segment_size) {
+                self.hear(timeline, Witness { file: backup.file, up_to, last });
+            }
+        }
+    }
+
+    fn hear_histories(&mut self, view: &ClusterView<'_>) {
+        let size = view.id.segment_size;
+        let has_files = |timeline| view.cluster.chains.contains_key(timeline);
+        for (timeline, history) in view.plan.histories.iter().filter(|(timeline, _)| !has_files(timeline)) {
+            let Some(fork) = history.parent() else { continue };
+            if let Some(last) = fork.switch.segment(size).0.checked_sub(1).map(SegmentNumber) {
+                let file = WalFileName::History(*timeline);
+                self.hear(*timeline, Witness { file, up_to: Some(fork.switch), last });
+            }
+            if fork.switch.offset_in_segment(size) > 0 {
+                self.forks.push((*timeline, fork.clone()));
+            }
+        }
+    }
+
+    fn hear(&mut self, timeline: TimelineId, witness: Witness) {
+        let known = self.of.entry(timeline).or_insert(witness);
+        if known.last <= witness.last {
+            *known = witness;
+        }
+    }
+
+    /// The timelines that have a witness.
+    pub(super) fn timelines(&self) -> impl Iterator<Item = TimelineId> {
+        self.of.keys().copied()
+    }
+
+    /// The last segment that the path to `timeline` must have.
+    pub(super) fn last(&self, timeline: TimelineId) -> Option<SegmentNumber> {
+        self.of.get(&timeline).map(|witness| witness.last)
+    }
+
+    /// Adds to the finding of a hole behind the last segment of its timeline by what it is known.
+    pub(super) fn explain(&self, view: &ClusterView<'_>, hole: &Hole, mut finding: Finding) -> Finding {
+        let last = view.cluster.chains.get(&hole.timeline).and_then(|chain| chain.present.last());
+        if last.is_some_and(|last| hole.first < last) {
+            return finding;
+        }
+        let tells = |(timeline, witness): &(&TimelineId, &Witness)| {
+            let is_on_path = view.history(**timeline).is_some_and(|history| history.contains(hole.timeline));
+            is_on_path && hole.last() <= witness.last
+        };
+        let Some((_, witness)) = self.of.iter().find(tells) else { return finding };
+        let up_to = witness.up_to.map_or_else(String::new, |lsn| format!(" up to {lsn}"));
+        finding.message = format!("{}; {} tells that WAL{up_to} was written", finding.message, witness.file);
+        if self.are_doubtful {
+            finding.message += ", if it is of this cluster and not of another one here";
+            finding = finding.rated(Severity::Warning);
+        }
+        finding
+    }
+
+    /// Forks whose segment nobody has archived yet: a promotion of a moment ago, or a loss.
+    pub(super) fn forks_not_archived(&self, view: &ClusterView<'_>) -> Vec<Finding> {
+        let not_archived = |(timeline, fork): &(TimelineId, HistoryEntry)| {
+            let number = fork.switch.segment(view.id.segment_size);
+            let history = view.history(*timeline)?;
+            let name = |of| SegmentName::new(of, number, view.id.segment_size);
+            let path = history.path();
+            let follows = number.0.checked_sub(1).map(SegmentNumber).is_some_and(|before| {
+                path.iter().any(|of| has(view, *of, before))
+            });
+            let is_there = path.iter().any(|of| has(view, *of, number) || has_partial(view, name(*of)));
+            (follows && !is_there).then(|| fork_not_archived(name(*timeline), fork, view))
+        };
+        self.forks.iter().filter_map(not_archived).collect()
+    }
+}
+
+fn has(view: &ClusterView<'_>, timeline: TimelineId, number: SegmentNumber) -> bool {
+    view.cluster.chains.get(&timeline).is_some_and(|chain| chain.present.contains(number))
+}
+
+fn has_partial(view: &ClusterView<'_>, name: SegmentName) -> bool {
+    view.survey.chains.partials.iter().any(|(file, _)| file.name == name)
+}
+
+fn fork_not_archived(name: SegmentName, fork: &HistoryEntry, view: &ClusterView<'_>) -> Finding {
+    let (timeline, switch) = (name.timeline, fork.switch);
+    let start = Lsn(switch.0 - switch.offset_in_segment(view.id.segment_size));
+    Finding::new(
+        Code::SegmentMissing,
+        format!(
+            "segment {name} is not there yet: timeline {timeline} left timeline {} in it, at {switch}, and nothing \
+             else here has the WAL from {start} to there",
+            fork.parent
+        ),
+    )
+    .rated(Severity::Warning)
+    .in_segment(name)
+    .on(timeline)
+    .at(start, 0)
+    .expecting(name, "no such file")
+}
