@@ -215,11 +215,27 @@ fn a_file_without_permission_is_status_3_and_named() {
     for path in [outside, folder.as_path()] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let output = account::command(&program).arg("verify").arg(&folder).output().unwrap();
+    let verify = || {
+        let mut command = account::command(&program);
+        command.arg("verify").arg(&folder).env("XDG_STATE_HOME", outside.join("state")).output().unwrap()
+    };
+    let output = verify();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert!(stderr.contains(name) && stderr.to_lowercase().contains("permission denied"), "{stderr}");
     assert!(output.stdout.is_empty());
+    // Nor is one that tells how far the WAL goes passed over.
+    let teller = "000000010000000000000006.00000028.backup";
+    archive.remove(name);
+    fs::copy(Recording::of(VERSION).archive().join(teller), archive.path(teller)).unwrap();
+    account::give(&archive.path(teller));
+    let output = verify();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::set_permissions(archive.path(teller), fs::Permissions::from_mode(0o000)).unwrap();
+    let output = verify();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains(teller) && output.stdout.is_empty(), "{stderr}");
 }
 
 /// A read that fails, breaks off, or finds less than was listed, at every request: never a verdict.

@@ -26,18 +26,19 @@ pub mod timelines;
 mod witnesses;
 mod wounds;
 
-pub use plan::{EndedBackup, Plan, plan, plan_of};
+pub use plan::{Plan, ToldByBackup, plan, plan_of};
 pub use survey::{Survey, expectations, join, survey, survey_with};
 pub use timelines::TimelineReport;
 
 use crate::archive::{Archive, StoreError};
-use crate::backup::{self, BaseBackup};
+use crate::backup::{self, Discovered, ProblemKind};
 use crate::chain::chains::{ClusterId, FileState};
 use crate::clock::Clock;
 use crate::finding::{Code, Finding, Severity};
 use crate::scan::{Detail, FactStore};
 use crate::wal::{Lsn, Major, PgTime, SegmentSize, SystemId, TimelineId, WalFileName};
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 use witnesses::Witnesses;
 
@@ -141,6 +142,9 @@ pub enum AuditError {
     /// The archive could not be looked at.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A file that tells how far the WAL goes could not be obtained.
+    #[error("{0}")]
+    Unread(String),
     /// There is nothing to audit.
     #[error("no WAL found in {0}")]
     NoWal(String),
@@ -165,9 +169,27 @@ pub fn audit(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Audit, AuditError> {
     let mut newest = plan(archive, options)?;
-    newest.backups = islands_of(archive, &newest);
+    let discovered = backup::discover(archive, &newest.inventory);
+    all_heard(&newest, &discovered)?;
+    newest.backups = discovered.backups;
     let parts = earlier_parts(archive, &newest, options)?;
     audit_planned(archive, &newest, &parts, options, None, progress)
+}
+
+/// That no backup history file is left unread: the verdict goes by what they tell.
+///
+/// # Errors
+/// One of them could not be obtained.
+pub fn all_heard(plan: &Plan, discovered: &Discovered) -> Result<(), AuditError> {
+    let is_history = |path: &Path| {
+        let mut entries = plan.inventory.entries.iter();
+        entries.any(|entry| matches!(entry.name, WalFileName::Backup(..)) && entry.object.path == path)
+    };
+    let unread = discovered.problems.iter().filter(|problem| problem.kind == ProblemKind::Unread);
+    match unread.into_iter().find(|problem| is_history(&problem.path)) {
+        None => Ok(()),
+        Some(problem) => Err(AuditError::Unread(format!("{}: {}", problem.path.display(), problem.message))),
+    }
 }
 
 /// A part of an archive with an earlier cluster in it, and its plan.
@@ -212,14 +234,6 @@ pub fn audit_planned(
     }
     sort(&mut audit.findings);
     Ok(audit)
-}
-
-/// The base backups, where a tool says which it keeps for ever. What cannot be read explains no gap.
-fn islands_of(archive: &Archive, plan: &Plan) -> Vec<BaseBackup> {
-    if plan.inventory.backups.is_empty() {
-        return Vec::new();
-    }
-    backup::discover(archive, &plan.inventory).backups
 }
 
 /// Reads the verdict off the joined facts.

@@ -2,12 +2,12 @@
 
 use super::{AuditError, Options};
 use crate::archive::{Archive, Entry, Inventory, ReadError, Stray};
-use crate::backup::label::LABEL_BYTES_MAX;
-use crate::backup::{BaseBackup, LabelFile};
+use crate::backup::{BaseBackup, SourceKind};
 use crate::finding::{Code, Finding};
 use crate::timeline::{History, HistoryError};
 use crate::wal::{Lsn, Owners, SegmentName, SegmentNumber, SegmentSize, TimelineId, WalFileName};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// Bytes taken of a history file: a timeline with ten thousand ancestors is within it.
 const HISTORY_BYTES_MAX: usize = 1 << 20;
@@ -27,33 +27,22 @@ pub struct Plan {
     pub history_errors: BTreeMap<TimelineId, String>,
     /// The base backups, as far as whoever judges wants to tell what retention left out from what is lost.
     pub backups: Vec<BaseBackup>,
-    /// The newest backup history file of each timeline.
-    pub ended_backups: Vec<EndedBackup>,
     /// What is wrong with them, and with the listing.
     pub findings: Vec<Finding>,
 }
 
-/// What a backup history file says of WAL: the server archives it behind the segments that the backup needs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct EndedBackup {
-    /// The file, named for the segment in which the backup began.
-    pub file: WalFileName,
-    /// That segment.
-    pub first: SegmentName,
-    /// Timeline and position of the end, if the file can be read.
-    pub stop: Option<(TimelineId, Lsn)>,
-}
-
-impl EndedBackup {
-    /// The last segments that were archived before it, each with its timeline and, if known, how far its WAL goes.
-    pub fn tells(
-        &self,
-        size: SegmentSize,
-    ) -> impl Iterator<Item = (TimelineId, SegmentNumber, Option<Lsn>)> + use<> {
-        let begun = self.first.number(size).map(|number| (self.first.timeline, number, None));
-        let ended = self.stop.map(|(timeline, lsn)| (timeline, lsn.segment_of_end(size), Some(lsn)));
-        begun.into_iter().chain(ended)
-    }
+/// WAL that a backup history file tells of: the server archives it behind the segments that the backup needs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ToldByBackup {
+    /// The file's name in the archive.
+    pub file: String,
+    /// The timeline.
+    pub timeline: TimelineId,
+    /// The last segment that was archived before it.
+    pub last: SegmentNumber,
+    /// Where the backup ended, in that segment; `None`: the file was not understood, and its name tells the segment in
+    /// which the backup began.
+    pub up_to: Option<Lsn>,
 }
 
 /// Lists the archive and reads the history files.
@@ -69,12 +58,10 @@ pub fn plan_of(archive: &Archive, inventory: Inventory, options: &Options) -> Re
         history_files: BTreeSet::new(),
         history_errors: BTreeMap::new(),
         backups: Vec::new(),
-        ended_backups: Vec::new(),
         findings: Vec::new(),
         inventory,
     };
     plan.read_histories(archive)?;
-    plan.read_newest_backup_histories(archive);
     plan.entries = plan.inventory.entries.iter().filter(|entry| is_wanted(entry, options)).cloned().collect();
     if plan.entries.is_empty() {
         return Err(AuditError::NoWal(archive.location().to_owned()));
@@ -128,26 +115,25 @@ impl Plan {
         Ok(())
     }
 
-    /// One for each timeline: each file is a request to a store, and an earlier one tells of earlier WAL.
-    fn read_newest_backup_histories(&mut self, archive: &Archive) {
-        let mut newest: BTreeMap<TimelineId, (SegmentName, &Entry)> = BTreeMap::new();
-        for entry in &self.inventory.entries {
-            let WalFileName::Backup(first, _) = entry.name else { continue };
-            let known = newest.entry(first.timeline).or_insert((first, entry));
-            if known.1.name <= entry.name {
-                *known = (first, entry);
-            }
-        }
-        let read = |(first, entry): (SegmentName, &Entry)| {
-            let label = archive.read_small(entry, LABEL_BYTES_MAX).ok();
-            let label = label.and_then(|bytes| LabelFile::parse(&bytes).ok());
-            let stop = label.and_then(|label| {
-                let (lsn, segment) = label.stop?;
-                Some((label.stop_timeline.unwrap_or(segment.timeline), lsn))
-            });
-            EndedBackup { file: entry.name, first, stop }
-        };
-        self.ended_backups = newest.into_values().map(read).collect();
+    /// What the backup history files tell, by their names and by what was read of them into [`Plan::backups`].
+    pub fn told_by_backups(&self, size: SegmentSize) -> impl Iterator<Item = ToldByBackup> + '_ {
+        let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let begun = self.inventory.entries.iter().filter_map(move |entry| {
+            let WalFileName::Backup(first, _) = entry.name else { return None };
+            let last = first.number(size)?;
+            Some(ToldByBackup { file: file(&entry.object.path), timeline: first.timeline, last, up_to: None })
+        });
+        // Names mean nothing across the parts of an archive.
+        let group = self.inventory.entries.first().map(|entry| usize::from(entry.group));
+        let group = group.and_then(|group| self.inventory.groups.get(group)).filter(|name| !name.is_empty());
+        let own = self.backups.iter().filter(move |backup| backup.group.as_ref() == group);
+        let ended = own.filter_map(move |backup| {
+            let source = backup.sources.iter().find(|source| source.kind == SourceKind::HistoryFile)?;
+            let (timeline, up_to) = (backup.stop_timeline.unwrap_or(backup.timeline), backup.stop_lsn?);
+            let last = up_to.segment_of_end(size);
+            Some(ToldByBackup { file: file(&source.path), timeline, last, up_to: Some(up_to) })
+        });
+        begun.chain(ended)
     }
 
     /// Who owns what in the files of `timeline`.

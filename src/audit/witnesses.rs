@@ -20,9 +20,9 @@ use crate::wal::{Lsn, SegmentName, SegmentNumber, TimelineId, WalFileName};
 use std::collections::BTreeMap;
 
 /// What one file tells.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Witness {
-    file: WalFileName,
+    file: String,
     /// The WAL in front of this was written; `None`: all of the last segment.
     up_to: Option<Lsn>,
     /// The last segment that must be there.
@@ -46,18 +46,16 @@ impl Witnesses {
         if of_part || !view.is_newest {
             return Self::default();
         }
-        let mut witnesses =
-            Self { are_doubtful: view.survey.chains.clusters.len() > 1, ..Self::default() };
+        let mut witnesses = Self { are_doubtful: view.survey.chains.clusters.len() > 1, ..Self::default() };
         witnesses.hear_backups(view);
         witnesses.hear_histories(view);
         witnesses
     }
 
     fn hear_backups(&mut self, view: &ClusterView<'_>) {
-        for backup in &view.plan.ended_backups {
-            for (timeline, last, up_to) in backup.tells(view.id.segment_size) {
-                self.hear(timeline, Witness { file: backup.file, up_to, last });
-            }
+        for told in view.plan.told_by_backups(view.id.segment_size) {
+            let witness = Witness { file: told.file, up_to: told.up_to, last: told.last };
+            self.hear(told.timeline, witness);
         }
     }
 
@@ -67,7 +65,7 @@ impl Witnesses {
         for (timeline, history) in view.plan.histories.iter().filter(|(timeline, _)| !has_files(timeline)) {
             let Some(fork) = history.parent() else { continue };
             if let Some(last) = fork.switch.segment(size).0.checked_sub(1).map(SegmentNumber) {
-                let file = WalFileName::History(*timeline);
+                let file = WalFileName::History(*timeline).to_string();
                 self.hear(*timeline, Witness { file, up_to: Some(fork.switch), last });
             }
             if fork.switch.offset_in_segment(size) > 0 {
@@ -77,9 +75,10 @@ impl Witnesses {
     }
 
     fn hear(&mut self, timeline: TimelineId, witness: Witness) {
-        let known = self.of.entry(timeline).or_insert(witness);
-        if known.last <= witness.last {
-            *known = witness;
+        // Of two with the same, the one that knows more.
+        let worth = |witness: &Witness| (witness.last, witness.up_to);
+        if self.of.get(&timeline).is_none_or(|known| worth(known) <= worth(&witness)) {
+            self.of.insert(timeline, witness);
         }
     }
 
@@ -120,9 +119,11 @@ impl Witnesses {
             let history = view.history(*timeline)?;
             let name = |of| SegmentName::new(of, number, view.id.segment_size);
             let path = history.path();
-            let follows = number.0.checked_sub(1).map(SegmentNumber).is_some_and(|before| {
-                path.iter().any(|of| has(view, *of, before))
-            });
+            let follows = number
+                .0
+                .checked_sub(1)
+                .map(SegmentNumber)
+                .is_some_and(|before| path.iter().any(|of| has(view, *of, before)));
             let is_there = path.iter().any(|of| has(view, *of, number) || has_partial(view, name(*of)));
             (follows && !is_there).then(|| fork_not_archived(name(*timeline), fork, view))
         };

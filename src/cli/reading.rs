@@ -154,6 +154,7 @@ impl Reading {
 
     /// The verdict on the archive, earlier parts included; what is new is given to the catalog.
     pub(super) fn audit(&self, common: &CommonArgs, options: &Options) -> Result<Audit, CommandError> {
+        audit::all_heard(&self.plan, &self.discovered)?;
         let parts = audit::earlier_parts(&self.archive, &self.plan, options)?;
         let bar = common.bar();
         let show = |progress| common::show(&bar, progress);

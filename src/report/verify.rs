@@ -159,7 +159,8 @@ fn verdict(audit: &Audit, location: &str, palette: Palette) -> String {
             if accepted == 1 { "a loss".to_owned() } else { format!("{} losses", text::number(accepted)) }
         );
         format!("{}  {location}: nothing is wrong beyond {}", palette.good("OK"), palette.caution(&known))
-    } else if audit.findings.iter().any(|f| f.code == Code::SegmentMissing && f.severity == Severity::Warning) {
+    } else if audit.findings.iter().any(|f| f.code == Code::SegmentMissing && f.severity == Severity::Warning)
+    {
         format!("{}  {location}: every segment that is there is whole", palette.good("OK"))
     } else if audit.of_part {
         format!("{}  {location}: every segment that was asked for is there and whole", palette.good("OK"))

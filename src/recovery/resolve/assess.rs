@@ -300,9 +300,9 @@ fn missing_from(library: &Library<'_>, history: &History, name: SegmentName) -> 
     let own = |number: SegmentNumber| history.owner(Lsn(number.end(size).0.saturating_sub(1)));
     let present = library.all().filter(|(timeline, number, _)| *number >= first && own(*number) == *timeline);
     let fork = fork_behind(history, first.start(size)).map(|switch| switch.segment_of_end(size).next());
-    let told = library.plan.ended_backups.iter().flat_map(|backup| backup.tells(size));
-    let told = told.filter(|(timeline, number, _)| *number >= first && own(*number) == *timeline);
-    let told = fork.max(told.map(|(_, number, _)| number.next()).max());
+    let told = library.plan.told_by_backups(size);
+    let told = told.filter(|told| told.last >= first && own(told.last) == told.timeline);
+    let told = fork.max(told.map(|told| told.last.next()).max());
     let Some(next) = present.map(|(_, number, _)| number).min().or(told) else { return Vec::new() };
     // A hole of any length is one: its names are listed up to a limit.
     const LISTED_MAX: u64 = 10_000;
