@@ -282,6 +282,19 @@ fn wal_that_a_backup_history_file_tells_of_is_missed() {
     assert_eq!(*message, expected);
     assert_eq!(yard.verify(&["--to", &name("1-9")]), WHOLE, "nothing was asked of what is behind");
     assert!(!yard.feasible(&["--target-latest"]));
+    // Off the way to the newest timeline somebody may have pruned it.
+    for short in ["2-6", "2-7"] {
+        yard.put(short);
+    }
+    yard.put_file("00000002.history");
+    let [(severity, message)] = &yard.missed()[..] else { panic!("{:?}", yard.missed()) };
+    assert_eq!(severity, "warning");
+    assert!(message.contains("does not lead to timeline 2"), "{message}");
+    assert_eq!(yard.run("verify", &[]).status.code(), Some(0));
+    for gone in ["2-6", "2-7"] {
+        fs::remove_file(yard.place(gone)).unwrap();
+    }
+    fs::remove_file(yard.archive().join("00000002.history")).unwrap();
     // Unreadable, its name still tells where the backup began.
     fs::write(yard.archive().join(SECOND), "START\n").unwrap();
     let [(_, message)] = &yard.missed()[..] else { panic!("{:?}", yard.missed()) };

@@ -259,7 +259,8 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
         let witnesses = Witnesses::of(&view, options);
         let mut holes = gaps::holes(&view, options, &witnesses);
         holes.retain(|hole, _| !contradicted.explains_hole(hole));
-        let lost = holes.iter().filter(|(_, island)| island.is_none());
+        let is_lost = |hole: &gaps::Hole| witnesses.doubt(&view, hole).is_none();
+        let lost = holes.iter().filter(|(hole, island)| island.is_none() && is_lost(hole));
         missing += lost.map(|(hole, _)| hole.count).sum::<u64>();
         let stretches = stretch::stretches(&view);
         let mut of_cluster: Vec<Finding> = wounds::findings(&view);
@@ -268,7 +269,7 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
             of_cluster.append(&mut of_files);
         }
         of_cluster.extend(gaps::findings(&view, &holes, &witnesses));
-        of_cluster.extend(witnesses.forks_not_archived(&view));
+        of_cluster.extend(witnesses.fork_not_archived(&view));
         of_cluster.extend(forks::findings(&view));
         of_cluster.extend(tail::findings(&view, &stretches));
         of_cluster.retain(|finding| !contradicted.explains(finding));

@@ -7,6 +7,8 @@
 //!   the one that holds the fork is complete. That one itself may still be on its way, under the child's name.
 //! * A **backup history file**: it is written when the backup has ended, and archived behind the segments it names.
 //!
+//! Who prunes a branch that nobody needs may leave such a file: off the way to the newest timeline its word is a warning.
+//!
 //! PostgreSQL: `writeTimeLineHistory` in `src/backend/access/transam/timeline.c`; `do_pg_backup_stop` in
 //! `src/backend/access/transam/xlog.c`; the order of archiving, `pgarch_readyXlog` in `src/backend/postmaster/pgarch.c`,
 //! 9.5 to 19.
@@ -92,28 +94,46 @@ impl Witnesses {
         self.of.get(&timeline).map(|witness| witness.last)
     }
 
-    /// Adds to the finding of a hole behind the last segment of its timeline by what it is known.
-    pub(super) fn explain(&self, view: &ClusterView<'_>, hole: &Hole, mut finding: Finding) -> Finding {
-        let last = view.cluster.chains.get(&hole.timeline).and_then(|chain| chain.present.last());
-        if last.is_some_and(|last| hole.first < last) {
-            return finding;
+    /// Why a hole need not be a loss although there is a witness; `None` for any other hole.
+    pub(super) fn doubt(&self, view: &ClusterView<'_>, hole: &Hole) -> Option<String> {
+        if !is_behind_the_last(view, hole) || self.teller(view, hole).is_none() {
+            return None;
         }
-        let tells = |(timeline, witness): &(&TimelineId, &Witness)| {
-            let is_on_path = view.history(**timeline).is_some_and(|history| history.contains(hole.timeline));
-            is_on_path && hole.last() <= witness.last
+        if self.are_doubtful {
+            return Some("if it is of this cluster and not of another one here".to_owned());
+        }
+        let newest = view.timelines().last().and_then(|newest| view.history(*newest))?;
+        let start = hole.first.start(view.id.segment_size);
+        (newest.owner(start) != hole.timeline).then(|| {
+            format!("on a branch that does not lead to timeline {}: it may have been pruned", newest.timeline)
+        })
+    }
+
+    /// Adds to the finding of a hole by what it is known, where segments behind it do not tell.
+    pub(super) fn explain(&self, view: &ClusterView<'_>, hole: &Hole, mut finding: Finding) -> Finding {
+        let Some(witness) = self.teller(view, hole).filter(|_| is_behind_the_last(view, hole)) else {
+            return finding;
         };
-        let Some((_, witness)) = self.of.iter().find(tells) else { return finding };
         let up_to = witness.up_to.map_or_else(String::new, |lsn| format!(" up to {lsn}"));
         finding.message = format!("{}; {} tells that WAL{up_to} was written", finding.message, witness.file);
-        if self.are_doubtful {
-            finding.message += ", if it is of this cluster and not of another one here";
+        if let Some(doubt) = self.doubt(view, hole) {
+            finding.message = format!("{}, {doubt}", finding.message);
             finding = finding.rated(Severity::Warning);
         }
         finding
     }
 
-    /// Forks whose segment nobody has archived yet: a promotion of a moment ago, or a loss.
-    pub(super) fn forks_not_archived(&self, view: &ClusterView<'_>) -> Vec<Finding> {
+    fn teller(&self, view: &ClusterView<'_>, hole: &Hole) -> Option<&Witness> {
+        let tells = |(timeline, witness): &(&TimelineId, &Witness)| {
+            let is_on_path = view.history(**timeline).is_some_and(|history| history.contains(hole.timeline));
+            is_on_path && hole.last() <= witness.last
+        };
+        self.of.iter().find(tells).map(|(_, witness)| witness)
+    }
+
+    /// The newest timeline's fork, if nobody has archived its segment yet: a promotion of a moment ago, or a loss.
+    pub(super) fn fork_not_archived(&self, view: &ClusterView<'_>) -> Option<Finding> {
+        let newest = view.timelines().last().copied();
         let not_archived = |(timeline, fork): &(TimelineId, HistoryEntry)| {
             let number = fork.switch.segment(view.id.segment_size);
             let history = view.history(*timeline)?;
@@ -125,10 +145,16 @@ impl Witnesses {
                 .map(SegmentNumber)
                 .is_some_and(|before| path.iter().any(|of| has(view, *of, before)));
             let is_there = path.iter().any(|of| has(view, *of, number) || has_partial(view, name(*of)));
-            (follows && !is_there).then(|| fork_not_archived(name(*timeline), fork, view))
+            (follows && !is_there).then(|| not_there_yet(name(*timeline), fork, view))
         };
-        self.forks.iter().filter_map(not_archived).collect()
+        self.forks.iter().filter(|(timeline, _)| Some(*timeline) == newest).find_map(not_archived)
     }
+}
+
+/// No segment of its timeline stands behind it.
+fn is_behind_the_last(view: &ClusterView<'_>, hole: &Hole) -> bool {
+    let last = view.cluster.chains.get(&hole.timeline).and_then(|chain| chain.present.last());
+    last.is_none_or(|last| last < hole.first)
 }
 
 fn has(view: &ClusterView<'_>, timeline: TimelineId, number: SegmentNumber) -> bool {
@@ -139,7 +165,7 @@ fn has_partial(view: &ClusterView<'_>, name: SegmentName) -> bool {
     view.survey.chains.partials.iter().any(|(file, _)| file.name == name)
 }
 
-fn fork_not_archived(name: SegmentName, fork: &HistoryEntry, view: &ClusterView<'_>) -> Finding {
+fn not_there_yet(name: SegmentName, fork: &HistoryEntry, view: &ClusterView<'_>) -> Finding {
     let (timeline, switch) = (name.timeline, fork.switch);
     let start = Lsn(switch.0 - switch.offset_in_segment(view.id.segment_size));
     Finding::new(

@@ -90,7 +90,11 @@ impl Cleanup {
         };
         let is_dead =
             segment.number(library.segment_size).is_some_and(|number| self.prunes(segment.timeline, number));
-        if is_dead { Turn::Dead(Reverse(segment), kind) } else { Turn::Old(segment, kind) }
+        match name {
+            WalFileName::Backup(..) if is_dead => Turn::Witness(segment),
+            _ if is_dead => Turn::Dead(Reverse(segment), kind),
+            _ => Turn::Old(segment, kind),
+        }
     }
 
     /// Whether pruning takes segment `number` of `timeline`.
@@ -124,6 +128,8 @@ pub fn plan(library: &Library<'_>, backups: &[BaseBackup], chosen: &Chosen, poli
 /// When a file goes. A segment goes after what hangs on it.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Turn {
+    /// What tells of WAL of a dead branch: without the WAL it would tell of a loss.
+    Witness(SegmentName),
     /// A branch dies from its end back, and children before their parents: what is left always leads somewhere.
     Dead(Reverse<SegmentName>, u8),
     /// From the oldest on.

@@ -12,6 +12,7 @@ use crate::recovery::windows::{Window, windows};
 use crate::timeline::probe_latest;
 use crate::wal::{SegmentName, TimelineId, WalFileName};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// What can be recovered to once the plan was carried out, by the same model on the files that stay.
 pub fn windows_after(
@@ -44,10 +45,17 @@ pub fn new_gaps(
     audit.findings.into_iter().filter(|finding| is_gap(finding) && !is_known(finding)).collect()
 }
 
-/// Listing and histories without what `cleanup` removes, and the segments that it removes.
+/// Listing, histories and backups' accounts without what `cleanup` removes, and the segments that it removes.
 pub fn what_stays(library: &Library<'_>, cleanup: &Cleanup) -> (Plan, BTreeSet<SegmentName>) {
     let mut segments: BTreeSet<SegmentName> = BTreeSet::new();
     let mut plan: Plan = library.plan.clone();
+    let gone: BTreeSet<&Path> =
+        cleanup.remove.iter().map(|ruled| ruled.entry.object.path.as_path()).collect();
+    plan.inventory.entries.retain(|entry| !gone.contains(entry.object.path.as_path()));
+    for backup in &mut plan.backups {
+        backup.sources.retain(|source| !gone.contains(source.path.as_path()));
+    }
+    plan.backups.retain(|backup| !backup.sources.is_empty());
     for ruled in &cleanup.remove {
         match ruled.entry.name {
             WalFileName::Segment(name) => {

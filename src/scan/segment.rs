@@ -11,7 +11,9 @@ use crate::archive::{Archive, Entry, ReadError, StoreError};
 use crate::wal::crc;
 use crate::wal::payload::xact;
 use crate::wal::record::{RecordHeader, ResourceManager};
-use crate::wal::walk::{Capture, Ending, Format, Glimpse, Record, Setup, Sink, Walk, Walked, Wound};
+use crate::wal::walk::{
+    Capture, Ending, Format, Glimpse, Managers, Record, Setup, Sink, Walk, Walked, Wound,
+};
 use crate::wal::{Lsn, Major, Owners, SegmentName, SegmentSize, WalFileName};
 use std::ops::ControlFlow;
 
@@ -256,6 +258,22 @@ impl Collector {
         }
     }
 
+    /// Counts the end of a transaction where nothing but its time matters, and all that it says is in its main data.
+    fn counts_end(&mut self, glimpse: &Glimpse<'_>) -> bool {
+        let Some(operation) = xact::Operation::from_info(glimpse.header.info()) else { return false };
+        if self.detail != Detail::Summary {
+            return false;
+        }
+        let time = glimpse.bare_main().and_then(xact::end_time);
+        match (operation.ends_transaction(), time, self.transactions.last_mut()) {
+            (true, Some(time), Some(run)) => {
+                run.add(operation.is_commit(), time);
+                true
+            }
+            (ends, ..) => !ends,
+        }
+    }
+
     fn transaction(&mut self, record: &Record<'_>) {
         let Some(operation) = xact::Operation::from_info(record.header.info()) else { return };
         if let (true, Some(time)) = (operation.ends_transaction(), xact::end_time(record.main()))
@@ -269,6 +287,18 @@ impl Collector {
     }
 }
 
+/// Whose records tell of transactions, checkpoints and the like.
+const OF_SUMMARY: Managers = Managers::of(&[
+    ResourceManager::XLOG,
+    ResourceManager::TRANSACTION,
+    ResourceManager::DATABASE,
+    ResourceManager::TABLESPACE,
+]);
+
+/// Those, and whose tell of rows and files.
+const OF_EVENTS: Managers =
+    OF_SUMMARY.with(&[ResourceManager::STORAGE, ResourceManager::HEAP, ResourceManager::HEAP2]);
+
 impl Sink for Collector {
     fn capture(&self, header: &RecordHeader, body: &[u8]) -> Capture {
         let shows_rows = || catalog_rows::may_show(header, body, self.page_bytes, self.major);
@@ -277,15 +307,21 @@ impl Sink for Collector {
     }
 
     #[inline(always)]
+    fn managers(&self) -> Managers {
+        if self.records_from != Lsn::MAX {
+            return Managers::ALL;
+        }
+        if self.detail == Detail::Events { OF_EVENTS } else { OF_SUMMARY }
+    }
+
+    #[inline(always)]
     fn wants(&mut self, glimpse: &Glimpse<'_>) -> bool {
         if glimpse.lsn >= self.records_from {
             return true;
         }
         match glimpse.header.resource_manager() {
-            ResourceManager::XLOG
-            | ResourceManager::TRANSACTION
-            | ResourceManager::DATABASE
-            | ResourceManager::TABLESPACE => true,
+            ResourceManager::TRANSACTION => !self.counts_end(glimpse),
+            ResourceManager::XLOG | ResourceManager::DATABASE | ResourceManager::TABLESPACE => true,
             ResourceManager::HEAP | ResourceManager::HEAP2 => {
                 self.detail == Detail::Events && !self.gatherer.glance(glimpse)
             }

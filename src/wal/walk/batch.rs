@@ -12,9 +12,10 @@ use super::facts::{Glimpse, Record, Sink};
 use super::gathered::aligned;
 use super::{State, Walk};
 use crate::wal::crc::{Crc32c, LONGEST_RECORD, Place, Streams};
+use crate::wal::fault::Fault;
 use crate::wal::lsn::Lsn;
 use crate::wal::quick::{Rules, body_is_plain};
-use crate::wal::record::{HEADER_BYTES, MIN_RECORD_BYTES, RecordHeader, check_body};
+use crate::wal::record::{HEADER_BYTES, Layout, MIN_RECORD_BYTES, RecordHeader, check_body};
 
 /// Records taken together at most.
 const MOST: usize = 340;
@@ -29,13 +30,29 @@ const FEWEST: usize = 2;
 #[derive(Debug)]
 pub(super) struct Batch {
     places: Box<[Place; MOST]>,
+    /// Which of them the sink may want, by their index.
+    noted: Box<[u16; MOST]>,
     streams: Streams,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { places: Box::new([Place::default(); MOST]), streams: Streams::default() }
+        Self {
+            places: Box::new([Place::default(); MOST]),
+            noted: Box::new([0; MOST]),
+            streams: Streams::default(),
+        }
     }
+}
+
+/// How much of a [`Batch`] was filled.
+struct Found {
+    /// Records.
+    count: usize,
+    /// Those of them that are noted.
+    noted: usize,
+    /// Where they end.
+    end: usize,
 }
 
 impl<S: Sink> Walk<S> {
@@ -83,7 +100,7 @@ impl<S: Sink> Walk<S> {
         position: usize,
         batch: &mut Batch,
     ) -> usize {
-        let (count, end) = self.find_records(page, at, position, batch);
+        let Found { count, noted, end } = self.find_records(page, at, position, batch);
         if count < FEWEST {
             return position;
         }
@@ -99,7 +116,9 @@ impl<S: Sink> Walk<S> {
                 break;
             }
         }
-        let taken = self.hand_on_all(page, at, places.get(..good).unwrap_or_default());
+        let sound = self.sound_bodies(page, places.get(..good).unwrap_or_default());
+        let noted = batch.noted.get(..noted).unwrap_or_default();
+        let taken = self.hand_on_noted(page, at, places.get(..sound).unwrap_or_default(), noted);
         let start_of = |index: usize| places.get(index).map_or(end, |place| place.start as usize);
         let stop = start_of(taken);
         if taken > 0 {
@@ -114,15 +133,17 @@ impl<S: Sink> Walk<S> {
         stop
     }
 
-    /// Finds records that are linked as they should be, and of usual form; gives their number and where they end.
+    /// Finds records that are linked as they should be, and of usual form, and notes those that the sink may want.
     #[inline(never)]
-    fn find_records(&self, page: &[u8], at: Lsn, position: usize, batch: &mut Batch) -> (usize, usize) {
+    fn find_records(&self, page: &[u8], at: Lsn, position: usize, batch: &mut Batch) -> Found {
         let major = self.setup.format.major;
+        let wanted = self.sink.managers();
         let limit = page.len().min(position + SPAN_BYTES);
         let mut position = position;
         let mut prev = self.prev;
+        let mut noted = 0;
         let mut count = 0;
-        for place in batch.places.iter_mut() {
+        for (index, place) in (0..).zip(batch.places.iter_mut()) {
             let Some(header) = page.get(position..).and_then(RecordHeader::read) else { break };
             let total = header.total_length();
             let in_range = total.wrapping_sub(MIN_RECORD_BYTES) <= LONGEST_RECORD - MIN_RECORD_BYTES;
@@ -136,29 +157,50 @@ impl<S: Sink> Walk<S> {
             #[expect(clippy::cast_possible_truncation, reason = "pages are at most 64 KiB")]
             let start = position as u32;
             *place = Place { start, total };
+            // Written in any case, and only counted if it holds.
+            if let Some(note) = batch.noted.get_mut(noted) {
+                *note = index;
+            }
+            noted += usize::from(wanted.has(header.resource_manager()));
             prev = at.plus(position as u64);
             position = end;
             count += 1;
         }
-        (count, position)
+        Found { count, noted, end: position }
     }
 
-    /// Hands on records whose checksums are right as long as their bodies are too; gives their number.
+    /// How many of the records have right bodies, up to the first that has not.
     #[inline(never)]
-    fn hand_on_all(&mut self, page: &[u8], at: Lsn, places: &[Place]) -> usize {
-        let rules = Rules::new(self.setup.format.page_bytes, self.setup.format.major);
-        for (index, place) in places.iter().enumerate() {
-            let start = place.start as usize;
-            let Some(after) = page.get(start + HEADER_BYTES..) else { return index };
+    fn sound_bodies(&self, page: &[u8], places: &[Place]) -> usize {
+        let format = &self.setup.format;
+        let rules = Rules::new(format.page_bytes, format.major);
+        let is_sound = |place: &Place| {
+            let Some(after) = page.get(place.start as usize + HEADER_BYTES..) else { return false };
             let length = (place.total as usize).saturating_sub(HEADER_BYTES);
-            let is_plain = body_is_plain(after, length, rules);
-            let Some(header) = page.get(start..).and_then(RecordHeader::read) else { return index };
-            let Some(body) = after.get(..length) else { return index };
+            body_is_plain(after, length, rules)
+                || after.get(..length).is_some_and(|body| self.check(body).is_ok())
+        };
+        places.iter().position(|place| !is_sound(place)).unwrap_or(places.len())
+    }
+
+    #[inline(never)]
+    fn check(&self, body: &[u8]) -> Result<Layout, Fault> {
+        let format = &self.setup.format;
+        #[expect(clippy::cast_possible_truncation, reason = "pages are at most 64 KiB")]
+        check_body(body, body.len() as u32, format.page_bytes as u32, format.major)
+    }
+
+    /// Hands on those of the sound records that are noted and that the sink wants; gives the number of all.
+    #[inline(never)]
+    fn hand_on_noted(&mut self, page: &[u8], at: Lsn, places: &[Place], noted: &[u16]) -> usize {
+        for index in noted.iter().map(|index| usize::from(*index)) {
+            let Some(place) = places.get(index) else { break };
+            let (start, total) = (place.start as usize, place.total as usize);
+            let bytes = page.get(start..start + total).and_then(|bytes| bytes.split_first_chunk());
+            let Some((header, body)): Option<(&[u8; HEADER_BYTES], _)> = bytes else { return index };
+            let Some(header) = RecordHeader::read(header) else { return index };
             let glimpse = Glimpse { lsn: at.plus(start as u64), owner: self.owner, header, body };
-            if is_plain && !self.sink.wants(&glimpse) {
-                continue;
-            }
-            if !self.hand_on(&glimpse) {
+            if self.sink.wants(&glimpse) && !self.hand_on(&glimpse) {
                 return index;
             }
         }
@@ -168,10 +210,7 @@ impl<S: Sink> Walk<S> {
     /// Hands on one record if its body is right.
     fn hand_on(&mut self, glimpse: &Glimpse<'_>) -> bool {
         let Glimpse { lsn, owner, header, body } = *glimpse;
-        let format = &self.setup.format;
-        #[expect(clippy::cast_possible_truncation, reason = "pages are at most 64 KiB")]
-        let layout = check_body(body, body.len() as u32, format.page_bytes as u32, format.major);
-        let Ok(layout) = layout else { return false };
+        let Ok(layout) = self.check(body) else { return false };
         let end = lsn.plus(aligned(HEADER_BYTES + body.len()) as u64);
         self.sink.record(&Record { lsn, end, owner, header, layout, body });
         true

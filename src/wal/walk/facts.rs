@@ -3,7 +3,7 @@
 use crate::wal::fault::Fault;
 use crate::wal::lsn::{Lsn, SegmentSize, TimelineId};
 use crate::wal::owners::Owners;
-use crate::wal::record::{HEADER_BYTES, Layout, RecordHeader};
+use crate::wal::record::{HEADER_BYTES, ID_DATA_SHORT, Layout, RecordHeader, ResourceManager};
 use crate::wal::version::Major;
 
 /// Bytes kept of a record that the sink wants whole. A commit of 4 million subtransactions is within it.
@@ -92,12 +92,62 @@ pub struct Glimpse<'a> {
     pub body: &'a [u8],
 }
 
+impl<'a> Glimpse<'a> {
+    /// The main data of a record that has nothing else, as most ends of transactions; `None` of any other.
+    #[inline(always)]
+    pub fn bare_main(&self) -> Option<&'a [u8]> {
+        match self.body {
+            [ID_DATA_SHORT, _, main @ ..] => Some(main),
+            _ => None,
+        }
+    }
+}
+
+/// A set of resource managers. Custom ones (from 128 on) are in it together or not at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Managers(u64);
+
+impl Managers {
+    /// Every one.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// Those of `managers`.
+    pub const fn of(managers: &[ResourceManager]) -> Self {
+        Self(0).with(managers)
+    }
+
+    /// These and those of `managers`.
+    #[must_use]
+    pub const fn with(mut self, managers: &[ResourceManager]) -> Self {
+        let mut index = 0;
+        while index < managers.len() {
+            self.0 |= Self::bit(managers[index]);
+            index += 1;
+        }
+        self
+    }
+
+    /// Whether `manager` is one of them.
+    #[inline(always)]
+    pub const fn has(self, manager: ResourceManager) -> bool {
+        self.0 & Self::bit(manager) != 0
+    }
+
+    const fn bit(manager: ResourceManager) -> u64 {
+        if manager.0 < 63 { 1 << manager.0 } else { 1 << 63 }
+    }
+}
+
 /// Takes the records of a walk.
 pub trait Sink {
     /// How much of this record is needed, should it cross pages.
     fn capture(&self, header: &RecordHeader, body: &[u8]) -> Capture;
-    /// A verified record of usual form, before it is taken apart: whether [`Self::record`] has to hear of it. It may
-    /// hear of others without this.
+    /// Whose records it wants to hear of. It may hear of others too.
+    fn managers(&self) -> Managers {
+        Managers::ALL
+    }
+    /// A verified record of one of [`Self::managers`], before it is taken apart: whether [`Self::record`] has to hear of
+    /// it. It may hear of others without this.
     fn wants(&mut self, glimpse: &Glimpse<'_>) -> bool {
         let _ = glimpse;
         true

@@ -26,8 +26,8 @@ mod pages;
 mod records;
 
 pub use facts::{
-    Capture, Context, Ending, Format, Glimpse, HEAD_CAPTURE_BYTES, Head, HeadEnd, Overwrite, Record, Run,
-    Setup, Sink, Tail, WHOLE_CAPTURE_BYTES, Walked, Wound,
+    Capture, Context, Ending, Format, Glimpse, HEAD_CAPTURE_BYTES, Head, HeadEnd, Managers, Overwrite,
+    Record, Run, Setup, Sink, Tail, WHOLE_CAPTURE_BYTES, Walked, Wound,
 };
 pub use gathered::{CRC_START, check_gathered};
 
