@@ -80,9 +80,14 @@ pub const WOUNDS: &[Wound] = &[
         "The newest segment never came: nothing in the archive can know.",
         &[],
         &[],
-        |a| {
-            a.remove(S11);
-        },
+        |a| a.remove(S11),
+    ),
+    wound(
+        "newest-segments-lost",
+        "The WAL ends before the end of a backup whose history file is there.",
+        &["segment-missing 000000010000000000000009"],
+        &[],
+        |a| a.keep(|name| name < S09 || name == "00000001000000000000000C.00000028.backup"),
     ),
     wound(
         "middle-segment-missing",
@@ -320,9 +325,7 @@ pub const WOUNDS: &[Wound] = &[
         "The history of timeline 4 has timeline 2 leave timeline 1 elsewhere than that of timeline 2.",
         &["timeline-history-invalid 00000004.history"],
         &[],
-        |a| {
-            a.write("00000004.history", b"1\t0/E00028\tafter transaction 766\n\n2\t0/1403030\tbefore\n");
-        },
+        |a| a.write("00000004.history", b"1\t0/E00028\tafter transaction 766\n\n2\t0/1403030\tbefore\n"),
     ),
     wound(
         "copied-prefix-differs",
