@@ -168,6 +168,21 @@ fn wrong_usage_is_status_2() {
         let refused = archive.verify(options);
         assert_eq!((refused.status, refused.json.is_null()), (2, true), "{options:?}");
     }
+    for nonsense in [&["--timezone", "-25:00"][..], &["--timezone", "--format", "json"]] {
+        assert_eq!(archive.verify(nonsense).status, 2, "{nonsense:?}");
+    }
+}
+
+/// Half the world lies west of Greenwich.
+#[test]
+fn a_zone_may_begin_with_a_hyphen() {
+    let archive = Replica::of(VERSION);
+    let last_commits = |zone| {
+        let json = archive.verify(&["--timezone", zone]).json;
+        json["timelines"][0]["last_commit"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(last_commits("-05:00"), "2026-11-21T04:20:28.902236-05:00");
+    assert_eq!(last_commits("UTC"), "2026-11-21T09:20:28.902236+00:00");
 }
 
 #[test]

@@ -71,7 +71,8 @@ pub(super) struct CommonArgs {
     #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) jobs: Option<u16>,
     /// Zone for reading bare times and for printing all
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    // West of Greenwich offsets begin with a hyphen.
+    #[arg(long, value_name = "ZONE", default_value = "UTC", allow_hyphen_values = true)]
     pub(super) timezone: String,
     /// A bar on standard error
     #[arg(long, value_enum, default_value = "auto")]
