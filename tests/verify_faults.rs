@@ -173,6 +173,17 @@ fn wrong_usage_is_status_2() {
     }
 }
 
+/// A server reads all of it; what was not read could say anything.
+#[test]
+fn a_history_that_is_too_long_is_not_taken_in_part() {
+    let archive = Replica::of(VERSION);
+    archive.edit("00000002.history", |bytes| bytes.extend(vec![b'#'; 1 << 20]));
+    let verdict = archive.verify(&[]);
+    assert_eq!(verdict.status, 1);
+    let finding = verdict.only("timeline-history-invalid");
+    assert!(finding["message"].as_str().unwrap().contains("not read to its end"), "{finding}");
+}
+
 /// Half the world lies west of Greenwich.
 #[test]
 fn a_zone_may_begin_with_a_hyphen() {

@@ -9,7 +9,7 @@ use crate::wal::{Lsn, Owners, SegmentName, SegmentNumber, SegmentSize, TimelineI
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Bytes taken of a history file: a timeline with ten thousand ancestors is within it.
+/// Bytes that a history file has at most: a timeline with ten thousand ancestors is within it.
 const HISTORY_BYTES_MAX: usize = 1 << 20;
 
 /// An archive's listing and histories.
@@ -78,7 +78,12 @@ impl Plan {
                 continue;
             }
             self.history_files.insert(timeline);
-            let (error, detail) = match archive.read_small(entry, HISTORY_BYTES_MAX) {
+            let (error, detail) = match archive.read_small(entry, HISTORY_BYTES_MAX + 1) {
+                // What stands behind that could give the timeline another parent.
+                Ok(bytes) if bytes.len() > HISTORY_BYTES_MAX => (
+                    format!("{} is too long to be a history", entry.name),
+                    format!("it has more than {HISTORY_BYTES_MAX} bytes and was not read to its end"),
+                ),
                 Ok(bytes) => match History::parse(timeline, &bytes) {
                     Ok(history) if history.parent().is_none() => {
                         self.findings.push(without_parent(entry.name, timeline, bytes.is_empty()));
