@@ -18,11 +18,13 @@ pub(super) fn by_target(
     assessment: &mut Assessment<'_>,
 ) {
     let Some(history) = assessment.prediction.history.clone() else { return };
-    let events = path_events(library, &history, &assessment.prediction);
+    // There may be millions of them: only who needs them puts them together.
+    let events = || path_events(library, &history, &assessment.prediction);
     let problem = match request.target {
-        Target::Time(time) => too_late(library, *time, request, &events, &assessment.prediction),
-        Target::Xid(xid) => subtransaction(*xid, &events),
-        Target::Name(name) => ambiguous_name(name, &events, &assessment.prediction),
+        Target::Time(time) => too_late(library, *time, request, &events(), &assessment.prediction),
+        Target::Xid(_) if assessment.prediction.reached_target() => None,
+        Target::Xid(xid) => subtransaction(*xid, &events()),
+        Target::Name(name) => ambiguous_name(name, &events(), &assessment.prediction),
         Target::Lsn(lsn) => behind_lsn(*lsn, backup, &assessment.prediction),
         Target::Immediate | Target::Latest => None,
     };

@@ -17,9 +17,11 @@ pub(super) fn path_events<'e>(
 ) -> Vec<&'e Event> {
     let on_path = library.all().filter(|(timeline, _, _)| history.contains(*timeline));
     let of_files = on_path.flat_map(|(_, _, facts)| facts.events.iter());
-    let of_route = prediction.route.iter().flat_map(crate::recovery::route::Route::events);
+    // Files do not have what lies across their ends.
+    let legs = prediction.route.iter().flat_map(|route| &route.legs);
+    let across = legs.filter_map(|leg| leg.crossing.as_ref()?.event.as_ref());
     let mut events: Vec<&Event> =
-        of_files.chain(of_route).filter(|event| event.owner == history.owner(event.lsn)).collect();
+        of_files.chain(across).filter(|event| event.owner == history.owner(event.lsn)).collect();
     events.sort_by_key(|event| event.lsn);
     events.dedup_by_key(|event| event.lsn);
     events
