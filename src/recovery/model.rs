@@ -297,7 +297,11 @@ impl Replay<'_, '_> {
 
     /// Events of records that are replayed: not those before a shutdown checkpoint's end.
     fn applied_events(&self) -> impl Iterator<Item = &Event> {
-        self.route.events().filter(|event| event.lsn >= self.replayed_from || self.replayed_from == self.redo)
+        self.route.events().filter(|event| self.applies(event))
+    }
+
+    fn applies(&self, event: &Event) -> bool {
+        event.lsn >= self.replayed_from || self.replayed_from == self.redo
     }
 
     fn stop_at_record(&self, lsn: Lsn, side: Position) -> Result<Option<Stop>, StoreError> {
@@ -369,6 +373,11 @@ impl Replay<'_, '_> {
         if self.request.major < Major::V10 {
             return None;
         }
+        let replayed = history.owner(Lsn(limit.0.saturating_sub(1)));
+        // Only a child's file stands in the place of one that is asked for.
+        if self.route.legs.iter().all(|leg| leg.timeline <= replayed) {
+            return None;
+        }
         let mut standing: Vec<&Event> = Vec::new();
         for event in self.applied_events().filter(|event| event.end <= limit) {
             match &event.what {
@@ -377,7 +386,6 @@ impl Replay<'_, '_> {
                 _ => {}
             }
         }
-        let replayed = history.owner(Lsn(limit.0.saturating_sub(1)));
         let of =
             |lsn: Lsn| self.route.legs.iter().find(|leg| leg.facts.start <= lsn && lsn < leg.facts.end());
         standing.iter().find_map(|prepare| {
@@ -393,9 +401,10 @@ impl Replay<'_, '_> {
             (Target::Lsn(_), Some(stop)) => Some(stop.lsn),
             _ => None,
         };
-        let applied =
-            self.applied_events().filter(|event| event.end <= limit && matches!(event.what, What::End(_)));
-        let last = applied.filter(|event| Some(event.lsn) != uncounted).last()?;
+        let counts =
+            |event: &&Event| self.applies(event) && event.end <= limit && matches!(event.what, What::End(_));
+        let mut counted = self.route.events_backwards().filter(counts);
+        let last = counted.find(|event| Some(event.lsn) != uncounted)?;
         Some(LastTransaction { xid: last.xid, time: last.time?, lsn: last.lsn })
     }
 

@@ -162,6 +162,15 @@ impl<'a> Route<'a> {
         })
     }
 
+    /// The same from the last to the first.
+    pub fn events_backwards(&self) -> impl Iterator<Item = &Event> {
+        self.legs.iter().rev().flat_map(|leg| {
+            let inside = leg.facts.events.iter().rev();
+            let inside = inside.filter(|event| leg.from <= event.lsn && event.end <= leg.to);
+            leg.crossing.iter().filter_map(|crossing| crossing.event.as_ref()).chain(inside)
+        })
+    }
+
     /// Start and end of the first record that starts at `lsn` or later.
     pub fn record_at(&self, library: &Library<'_>, lsn: Lsn) -> Result<Option<(Lsn, Lsn)>, StoreError> {
         self.first_record(library, lsn, |(start, _)| start >= lsn)

@@ -28,9 +28,8 @@ pub(super) fn path_events<'e>(
 }
 
 pub(super) fn lost(events: &[&Event], from: Lsn) -> Lost {
-    let commits = events
-        .iter()
-        .filter(|event| event.lsn >= from && matches!(&event.what, What::End(end) if end.committed));
+    let beyond = events.get(events.partition_point(|event| event.lsn < from)..).unwrap_or_default();
+    let commits = beyond.iter().filter(|event| matches!(&event.what, What::End(end) if end.committed));
     let mut lost = Lost::default();
     for time in commits.map(|event| event.time.unwrap_or_default()) {
         lost.commits += 1;
