@@ -306,6 +306,22 @@ fn wal_that_a_backup_history_file_tells_of_is_missed() {
     assert_eq!(yard.verify(&[]), WHOLE);
 }
 
+/// Where a child's files stand behind a gap nothing is in doubt, whatever else tells of it, and it is told once.
+#[test]
+fn a_witness_takes_nothing_from_a_gap_that_files_prove() {
+    let yard = Yard::of(&["1-5", "1-6", "1-7", "1-8", "1-9", "2-6", "2-7", "2-8", "3-D", "4-8"]);
+    for name in ["00000002.history", "00000003.history", "00000004.history"] {
+        yard.put_file(name);
+    }
+    let without = yard.missed();
+    let [(severity, message)] = &without[..] else { panic!("{without:?}") };
+    assert_eq!(severity, "error");
+    assert_eq!(*message, format!("3 segments are missing: {} to {}", name("1-A"), name("1-C")));
+    yard.put_file("00000001000000000000000C.00000028.backup");
+    assert_eq!(yard.missed(), without);
+    assert_eq!(yard.run("verify", &[]).status.code(), Some(1));
+}
+
 /// A timeline that has a history began where its parent's WAL ended.
 #[test]
 fn wal_in_front_of_a_fork_is_missed_before_the_child_has_any() {

@@ -14,7 +14,7 @@ use crate::chain::segments::Segments;
 use crate::finding::{Code, Finding, Severity};
 use crate::timeline::History;
 use crate::wal::{SegmentName, SegmentNumber, TimelineId, WalFileName};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Segments missing in a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -49,30 +49,61 @@ struct Leg {
 
 /// Every hole, once, however many paths lead through it, and why it is no loss: the label of the backup whose
 /// island ends before it, on every path.
-pub(super) fn holes(
+pub(super) fn holes(view: &ClusterView<'_>, options: &Options) -> BTreeMap<Hole, Option<String>> {
+    let asked = Asked::of(view, options);
+    let timelines = view.cluster.chains.keys();
+    let due = timelines.map(|timeline| (*timeline, asked.last(*timeline)));
+    holes_on_paths(view, &asked, &there(view), due)
+}
+
+/// The same of what only `witnesses` know, besides the holes `known`.
+pub(super) fn told_holes(
     view: &ClusterView<'_>,
     options: &Options,
     witnesses: &Witnesses,
+    known: &BTreeMap<Hole, Option<String>>,
 ) -> BTreeMap<Hole, Option<String>> {
     let asked = Asked::of(view, options);
+    let mut there = there(view);
+    count_as_there(&mut there, known);
+    let mut told = BTreeMap::new();
+    // What two of them know is told once.
+    for (timeline, last) in witnesses.farthest_first() {
+        let holes = holes_on_paths(view, &asked, &there, [(timeline, Some(last))]);
+        count_as_there(&mut there, &holes);
+        told.extend(holes);
+    }
+    told
+}
+
+/// So that nothing is missed twice.
+fn count_as_there(there: &mut BTreeMap<TimelineId, Segments>, holes: &BTreeMap<Hole, Option<String>>) {
+    for hole in holes.keys() {
+        there.entry(hole.timeline).or_default().add((hole.first, hole.last()));
+    }
+}
+
+/// The holes on the paths to timelines, each up to its last file or to what is due behind it.
+fn holes_on_paths(
+    view: &ClusterView<'_>,
+    asked: &Asked,
+    there: &BTreeMap<TimelineId, Segments>,
+    paths: impl IntoIterator<Item = (TimelineId, Option<SegmentNumber>)>,
+) -> BTreeMap<Hole, Option<String>> {
     let islands = Islands::of(view);
-    let there = there(view);
     let mut holes: BTreeMap<Hole, Option<String>> = BTreeMap::new();
-    let timelines: BTreeSet<TimelineId> =
-        view.cluster.chains.keys().copied().chain(witnesses.timelines()).collect();
-    for timeline in &timelines {
-        let due = asked.last(*timeline).max(witnesses.last(*timeline));
-        let mut legs = legs(view, *timeline, due);
+    for (timeline, due) in paths {
+        let mut legs = legs(view, timeline, due);
         legs.retain(|leg| asked.timeline.is_none_or(|only| leg.timeline == only));
         let begin = asked.first.or_else(|| legs.iter().find_map(|leg| first_present(view, leg)));
         let Some(begin) = begin else { continue };
-        let history = view.history(*timeline).unwrap_or_else(|| History::without_parents(*timeline));
+        let history = view.history(timeline).unwrap_or_else(|| History::without_parents(timeline));
         let mut in_front = Segments::default();
         for leg in &legs {
             let own = view.cluster.chains.get(&leg.timeline).map(|chain| &chain.present);
             let own = |from, to| own.into_iter().flat_map(move |own| own.within(from, to));
             let mut from = leg.first.max(begin);
-            for hole in holes_in(&there, Leg { first: from, ..*leg }) {
+            for hole in holes_in(there, Leg { first: from, ..*leg }) {
                 in_front.extend(own(from, hole.first));
                 from = hole.first;
                 let island = islands.before(&hole, &history, &in_front).map(|backup| backup.label.clone());
@@ -173,10 +204,10 @@ fn holes_in(there: &BTreeMap<TimelineId, Segments>, leg: Leg) -> Vec<Hole> {
 pub(super) fn findings(
     view: &ClusterView<'_>,
     holes: &BTreeMap<Hole, Option<String>>,
-    witnesses: &Witnesses,
+    explain: impl Fn(&Hole, Finding) -> Finding,
 ) -> Vec<Finding> {
     let told = |(hole, island): (&Hole, &Option<String>)| match island {
-        None => witnesses.explain(view, hole, finding(view, hole)),
+        None => explain(hole, finding(view, hole)),
         Some(label) => {
             let mut finding = finding(view, hole).rated(Severity::Info);
             finding.message = format!(

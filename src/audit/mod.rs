@@ -185,8 +185,8 @@ pub fn all_heard(plan: &Plan, discovered: &Discovered) -> Result<(), AuditError>
         let mut entries = plan.inventory.entries.iter();
         entries.any(|entry| matches!(entry.name, WalFileName::Backup(..)) && entry.object.path == path)
     };
-    let unread = discovered.problems.iter().filter(|problem| problem.kind == ProblemKind::Unread);
-    match unread.into_iter().find(|problem| is_history(&problem.path)) {
+    let mut unread = discovered.problems.iter().filter(|problem| problem.kind == ProblemKind::Unread);
+    match unread.find(|problem| is_history(&problem.path)) {
         None => Ok(()),
         Some(problem) => Err(AuditError::Unread(format!("{}: {}", problem.path.display(), problem.message))),
     }
@@ -257,18 +257,23 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
         let view = timelines::ClusterView { id: *id, cluster, plan, survey, is_newest, later: &later };
         let contradicted = forks::contradicted(&view);
         let witnesses = Witnesses::of(&view, options);
-        let mut holes = gaps::holes(&view, options, &witnesses);
+        let mut holes = gaps::holes(&view, options);
+        let mut told = gaps::told_holes(&view, options, &witnesses, &holes);
         holes.retain(|hole, _| !contradicted.explains_hole(hole));
-        let is_lost = |hole: &gaps::Hole| witnesses.doubt(&view, hole).is_none();
-        let lost = holes.iter().filter(|(hole, island)| island.is_none() && is_lost(hole));
+        told.retain(|hole, _| !contradicted.explains_hole(hole));
+        let sure = told.iter().filter(|(hole, _)| witnesses.doubt(&view, hole).is_none());
+        let lost = holes.iter().chain(sure).filter(|(_, island)| island.is_none());
         missing += lost.map(|(hole, _)| hole.count).sum::<u64>();
         let stretches = stretch::stretches(&view);
         let mut of_cluster: Vec<Finding> = wounds::findings(&view);
         if is_newest {
-            of_files.extend(files::unread(plan, newest, &holes.keys().copied().collect::<Vec<_>>()));
+            let all: Vec<gaps::Hole> = holes.keys().chain(told.keys()).copied().collect();
+            of_files.extend(files::unread(plan, newest, &all));
             of_cluster.append(&mut of_files);
         }
-        of_cluster.extend(gaps::findings(&view, &holes, &witnesses));
+        of_cluster.extend(gaps::findings(&view, &holes, |_, finding| finding));
+        of_cluster
+            .extend(gaps::findings(&view, &told, |hole, finding| witnesses.explain(&view, hole, finding)));
         of_cluster.extend(witnesses.fork_not_archived(&view));
         of_cluster.extend(forks::findings(&view));
         of_cluster.extend(tail::findings(&view, &stretches));

@@ -19,13 +19,14 @@ use super::timelines::ClusterView;
 use crate::finding::{Code, Finding, Severity};
 use crate::timeline::HistoryEntry;
 use crate::wal::{Lsn, SegmentName, SegmentNumber, TimelineId, WalFileName};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// What one file tells.
 #[derive(Debug)]
 struct Witness {
     file: String,
-    /// The WAL in front of this was written; `None`: all of the last segment.
+    /// The WAL in front of this was written; `None`: some of the last segment.
     up_to: Option<Lsn>,
     /// The last segment that must be there.
     last: SegmentNumber,
@@ -84,21 +85,15 @@ impl Witnesses {
         }
     }
 
-    /// The timelines that have a witness.
-    pub(super) fn timelines(&self) -> impl Iterator<Item = TimelineId> {
-        self.of.keys().copied()
+    /// The timelines that have a witness, each with the last segment that the path to it must have; the farthest first.
+    pub(super) fn farthest_first(&self) -> Vec<(TimelineId, SegmentNumber)> {
+        let mut all: Vec<_> = self.of.iter().map(|(timeline, witness)| (*timeline, witness.last)).collect();
+        all.sort_by_key(|(_, last)| Reverse(*last));
+        all
     }
 
-    /// The last segment that the path to `timeline` must have.
-    pub(super) fn last(&self, timeline: TimelineId) -> Option<SegmentNumber> {
-        self.of.get(&timeline).map(|witness| witness.last)
-    }
-
-    /// Why a hole need not be a loss although there is a witness; `None` for any other hole.
+    /// Why a hole that only a witness knows of need not be a loss.
     pub(super) fn doubt(&self, view: &ClusterView<'_>, hole: &Hole) -> Option<String> {
-        if !is_behind_the_last(view, hole) || self.teller(view, hole).is_none() {
-            return None;
-        }
         if self.are_doubtful {
             return Some("if it is of this cluster and not of another one here".to_owned());
         }
@@ -109,13 +104,13 @@ impl Witnesses {
         })
     }
 
-    /// Adds to the finding of a hole by what it is known, where segments behind it do not tell.
+    /// Adds to the finding of such a hole by what it is known.
     pub(super) fn explain(&self, view: &ClusterView<'_>, hole: &Hole, mut finding: Finding) -> Finding {
-        let Some(witness) = self.teller(view, hole).filter(|_| is_behind_the_last(view, hole)) else {
-            return finding;
-        };
-        let up_to = witness.up_to.map_or_else(String::new, |lsn| format!(" up to {lsn}"));
-        finding.message = format!("{}; {} tells that WAL{up_to} was written", finding.message, witness.file);
+        if let Some(witness) = self.teller(view, hole) {
+            let up_to = witness.up_to.map_or_else(String::new, |lsn| format!(" up to {lsn}"));
+            finding.message =
+                format!("{}; {} tells that WAL{up_to} was written", finding.message, witness.file);
+        }
         if let Some(doubt) = self.doubt(view, hole) {
             finding.message = format!("{}, {doubt}", finding.message);
             finding = finding.rated(Severity::Warning);
@@ -149,12 +144,6 @@ impl Witnesses {
         };
         self.forks.iter().filter(|(timeline, _)| Some(*timeline) == newest).find_map(not_archived)
     }
-}
-
-/// No segment of its timeline stands behind it.
-fn is_behind_the_last(view: &ClusterView<'_>, hole: &Hole) -> bool {
-    let last = view.cluster.chains.get(&hole.timeline).and_then(|chain| chain.present.last());
-    last.is_none_or(|last| last < hole.first)
 }
 
 fn has(view: &ClusterView<'_>, timeline: TimelineId, number: SegmentNumber) -> bool {
