@@ -258,12 +258,13 @@ impl Collector {
         }
     }
 
-    /// Counts the end of a transaction where nothing but its time matters, and all that it says is in its main data.
+    /// Whether a record of the Transaction manager is done with: only times are wanted, and it has none, or nothing but
+    /// main data, whose time is counted here.
     fn counts_end(&mut self, glimpse: &Glimpse<'_>) -> bool {
-        let Some(operation) = xact::Operation::from_info(glimpse.header.info()) else { return false };
         if self.detail != Detail::Summary {
             return false;
         }
+        let Some(operation) = xact::Operation::from_info(glimpse.header.info()) else { return false };
         let time = glimpse.bare_main().and_then(xact::end_time);
         match (operation.ends_transaction(), time, self.transactions.last_mut()) {
             (true, Some(time), Some(run)) => {
