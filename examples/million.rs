@@ -18,7 +18,7 @@ use walproof::report::json::Document;
 use walproof::report::verify;
 use walproof::scan::identify::Identity;
 use walproof::scan::stats::{Times, Transactions};
-use walproof::scan::{Expectation, FactStore, SegmentFacts};
+use walproof::scan::{Events, Expectation, FactStore, SegmentFacts};
 use walproof::wal::walk::{Format, Run, Walked};
 use walproof::wal::{
     Lsn, Major, PgTime, SegmentName, SegmentNumber, SegmentSize, SystemId, TimelineId, WalFileName,
@@ -107,7 +107,7 @@ fn facts(entry: &Entry, name: SegmentName, number: u64) -> SegmentFacts {
             commit_times: Some((time, time)),
             times: Some(Times::one(time)),
         }],
-        events: Vec::new(),
+        events: Events::default(),
         activity: walproof::scan::activity::Activities::default(),
         sightings: Vec::new(),
         records: Vec::new(),

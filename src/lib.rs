@@ -6,6 +6,7 @@
 //! | module | its one job | it never |
 //! |---|---|---|
 //! | [`wal`] | the format: bytes to records | opens a file, allocates per record |
+//! | `pack` | values as few bytes, and back | knows what they mean |
 //! | [`archive`] | where bytes come from: stores, layouts, compression, one listing | parses WAL |
 //! | [`catalog`] | facts on disk, so that nothing is read twice | decides anything |
 //! | [`timeline`] | history files, the tree, the path to a timeline | guesses a parent |
@@ -34,6 +35,7 @@ pub mod dump;
 pub mod find;
 pub mod finding;
 pub mod names;
+mod pack;
 pub mod recovery;
 pub mod report;
 pub mod retention;

@@ -74,7 +74,7 @@ impl Yard {
     /// Plans in this process, lets `meanwhile` happen, and carries the plan out.
     fn execute_after(&self, meanwhile: impl FnOnce()) -> (Done, Vec<String>) {
         let archive = Archive::open(self.archive().to_str().unwrap(), LayoutChoice::Auto).unwrap();
-        let options = Options { detail: Detail::Events, ..Options::default() };
+        let options = Options { detail: Detail::Ends, ..Options::default() };
         let listing = audit::plan(&archive, &options).unwrap();
         let backups = backup::discover(&archive, &listing.inventory).backups;
         let library = Library::read(&archive, &listing, &options, &|_| {}).unwrap().unwrap();

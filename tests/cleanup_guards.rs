@@ -101,7 +101,7 @@ fn pruning_leaves_the_histories_by_which_the_newest_timeline_is_found() {
 fn a_plan_that_hides_the_newest_timeline_is_objected_to() {
     let yard = Yard::new("", &["00000004", TL2_BACKUP]);
     let archive = Archive::open(yard.root().to_str().unwrap(), LayoutChoice::Auto).unwrap();
-    let options = Options { detail: Detail::Events, ..Options::default() };
+    let options = Options { detail: Detail::Ends, ..Options::default() };
     let listing = audit::plan(&archive, &options).unwrap();
     let backups = backup::discover(&archive, &listing.inventory).backups;
     let library = Library::read(&archive, &listing, &options, &|_| {}).unwrap().unwrap();

@@ -305,7 +305,7 @@ fn predicted(
 ) -> (Option<String>, Option<Lsn>, Lsn, Option<Lsn>) {
     let recording = Recording::of("15");
     let archive = Archive::open(recording.archive().to_str().unwrap(), LayoutChoice::Auto).unwrap();
-    let options = Options { detail: Detail::Events, ..Options::default() };
+    let options = Options { detail: Detail::Ends, ..Options::default() };
     let plan = plan(&archive, &options).unwrap();
     let library = Library::read(&archive, &plan, &options, &|_| {}).unwrap().unwrap();
     let mut backup = walproof::backup::load(&recording.backup("b1")).unwrap().remove(0);

@@ -177,7 +177,7 @@ fn asked(version: u32) {
     fork.archive_everything();
 
     let archive = Archive::open(server.archive().to_str().unwrap(), LayoutChoice::Auto).unwrap();
-    let options = Options { detail: Detail::Events, ..Options::default() };
+    let options = Options { detail: Detail::Ends, ..Options::default() };
     let plan = plan(&archive, &options).unwrap();
     let library = Library::read(&archive, &plan, &options, &|_| {}).unwrap().unwrap();
     let major: Major = version.to_string().parse().unwrap();

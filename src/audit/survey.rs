@@ -111,7 +111,7 @@ fn outlooks(plan: &Plan) -> BTreeMap<TimelineId, Outlook> {
     outlooks
 }
 
-/// Joins facts that were gathered elsewhere, in the order of names.
+/// Joins facts that were gathered elsewhere, in the order of names. The verdict looks at nothing but summaries.
 pub fn join<'a>(plan: &Plan, facts: impl IntoIterator<Item = &'a SegmentFacts>) -> Survey {
     let outlooks = outlooks(plan);
     let mut survey = Survey::default();
@@ -120,7 +120,7 @@ pub fn join<'a>(plan: &Plan, facts: impl IntoIterator<Item = &'a SegmentFacts>) 
     for facts in facts {
         survey.bytes += facts.bytes;
         let Some(outlook) = outlooks.get(&facts.name.timeline) else { continue };
-        survey.chains.push(facts.clone(), &outlook.owners, &outlook.forks);
+        survey.chains.push(facts.summary(), &outlook.owners, &outlook.forks);
     }
     survey
 }

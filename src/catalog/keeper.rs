@@ -2,10 +2,10 @@
 
 use super::block::{self, Blocks};
 use super::database::{Catalog, CatalogError};
-use super::pack::{Pack, put_number};
 use super::rows::{FileRow, put};
 use crate::archive::{Archive, Entry, Identity, Inventory, StoreError};
 use crate::backup::Discovered;
+use crate::pack::{Pack, put_number};
 use crate::scan::zone::FileZone;
 use crate::scan::{Detail, Expectation, FactStore, SegmentFacts};
 use crate::wal::Lsn;
@@ -231,7 +231,7 @@ impl Keeper {
         };
         let damaged = || self.lock().catalog.damaged(format!("the facts of {}", known.row.name));
         match blocks {
-            Some(blocks) => block::unpack(entry, &blocks, detail).map(Some).ok_or_else(damaged),
+            Some(blocks) => block::unpack(entry, blocks, detail).map(Some).ok_or_else(damaged),
             // Another run wrote it anew in the meantime.
             None if now != known.crc => Ok(None),
             None => Err(damaged()),

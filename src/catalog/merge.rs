@@ -2,10 +2,10 @@
 
 use super::database::{Catalog, CatalogError};
 use super::offline::Offline;
-use super::pack::to_bytes;
 use super::rows::put;
 use crate::archive::{Entry, Inventory};
 use crate::backup::{self, BaseBackup, Problem};
+use crate::pack::to_bytes;
 use crate::scan::Detail;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

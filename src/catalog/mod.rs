@@ -10,18 +10,13 @@
 //! belong to the very file that stands in the archive now.
 
 mod block;
-mod column;
 mod database;
 mod keeper;
 mod merge;
 mod offline;
-mod pack;
-mod pack_activity;
-mod pack_facts;
 mod pack_listing;
 mod place;
 mod rows;
-mod squeeze;
 mod zones;
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! What an archive tells besides its segments, kept so that questions can be answered without it.
 
 use super::database::{Catalog, CatalogError};
-use super::pack::{Pack, from_bytes, to_bytes};
 use super::place::canonical;
 use crate::archive::store::Sink;
 use crate::archive::{
     Archive, Child, Deletion, Descent, Entry, Inventory, LayoutChoice, Object, Secrets, Store, StoreError,
 };
 use crate::backup::{BaseBackup, Discovered, Problem};
+use crate::pack::{Pack, from_bytes, to_bytes};
 use crate::wal::WalFileName;
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;

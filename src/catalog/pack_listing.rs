@@ -1,6 +1,5 @@
 //! An archive's listing and its base backups as bytes.
 
-use super::pack::{Pack, Unpacker, pack_enum, pack_struct};
 use crate::archive::store::{
     A_DATA_DIRECTORY, A_DIRECTORY, TAR_ENDS_EARLY, TAR_HAS_EXCESSIVE_HEADER, TAR_HAS_NO_HEADER,
     TAR_NOT_DECOMPRESSED,
@@ -12,6 +11,7 @@ use crate::backup::{
     BaseBackup, CheckPointCopy, ControlFile, Method, Problem, ProblemKind, Source, SourceKind, State,
     WalRange,
 };
+use crate::pack::{Pack, Unpacker, pack_enum, pack_struct};
 use crate::wal::{SegmentName, WalFileName};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

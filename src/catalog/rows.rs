@@ -2,8 +2,8 @@
 
 use super::block::Blocks;
 use super::database::{Catalog, CatalogError};
-use super::pack::{Pack, Unpacker, from_bytes, pack_struct, to_bytes};
 use crate::archive::Identity;
+use crate::pack::{Pack, Unpacker, from_bytes, pack_struct, to_bytes};
 use crate::scan::Detail;
 use crate::scan::zone::FileZone;
 use crate::wal::Lsn;
@@ -80,12 +80,12 @@ pub(super) fn put(
     ];
     let id: i64 = returned(&mut insert, values)?;
     let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO block (file, facts_crc, ends_crc, facts, ends, extras, activity, names) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR REPLACE INTO block (file, facts_crc, ends_crc, rows_crc, facts, ends, extras, activity, names) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
-    let (facts_crc, ends_crc) = block_crcs(crc, blocks);
+    let [facts_crc, ends_crc, rows_crc] = block_crcs(crc, blocks);
     let Blocks { facts, ends, extras, activity, names } = blocks;
-    insert.execute(params![id, facts_crc, ends_crc, facts, ends, extras, activity, names])?;
+    insert.execute(params![id, facts_crc, ends_crc, rows_crc, facts, ends, extras, activity, names])?;
     Ok(())
 }
 
@@ -97,19 +97,18 @@ fn returned(statement: &mut rusqlite::Statement<'_>, values: impl Params) -> rus
     Ok(first)
 }
 
-/// Checksums of blocks, bound to the row that they belong to.
-fn block_crcs(row_crc: u32, blocks: &Blocks) -> (u32, u32) {
-    let begun = |first: &[u8]| {
+/// Checksums of the blocks that are read together, bound to the row that they belong to: of the facts, of the ends of
+/// transactions, of what these did to rows.
+fn block_crcs(row_crc: u32, blocks: &Blocks) -> [u32; 3] {
+    let of = |parts: &[&[u8]]| {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&row_crc.to_le_bytes());
-        hasher.update(first);
-        hasher
+        for part in parts {
+            hasher.update(part);
+        }
+        hasher.finalize()
     };
-    let mut ends = begun(&blocks.ends);
-    ends.update(&blocks.extras);
-    ends.update(&blocks.activity);
-    ends.update(&blocks.names);
-    (begun(&blocks.facts).finalize(), ends.finalize())
+    [of(&[&blocks.facts]), of(&[&blocks.ends, &blocks.extras]), of(&[&blocks.activity, &blocks.names])]
 }
 
 impl Catalog {
@@ -134,25 +133,32 @@ impl Catalog {
         detail: Detail,
     ) -> Result<Option<Blocks>, CatalogError> {
         let read = || {
-            let columns = match detail {
-                Detail::Summary => "facts, facts_crc",
-                Detail::Ends | Detail::Events => "facts, facts_crc, ends, extras, activity, ends_crc, names",
+            let (parts, columns) = match detail {
+                Detail::Summary => (1, "facts_crc, facts"),
+                Detail::Ends => (2, "facts_crc, ends_crc, facts, ends, extras"),
+                Detail::Events => (3, "facts_crc, ends_crc, rows_crc, facts, ends, extras, activity, names"),
             };
             let query = format!("SELECT {columns} FROM block WHERE file = ?1");
             let mut query = self.connection.prepare_cached(&query)?;
             let row = |row: &SqlRow<'_>| {
-                let whole = detail != Detail::Summary;
-                let more = |index: usize| if whole { row.get(index) } else { Ok(Vec::new()) };
-                let blocks = Blocks {
-                    facts: row.get(0)?,
-                    ends: more(2)?,
-                    extras: more(3)?,
-                    activity: more(4)?,
-                    names: more(6)?,
+                // The first part is one block, the others are two each; blocks stand behind the checksums.
+                let block = |index: usize| {
+                    if index < 2 * parts - 1 { row.get(parts + index) } else { Ok(Vec::new()) }
                 };
-                let (facts, ends) = block_crcs(row_crc, &blocks);
-                let sound = facts == row.get::<_, u32>(1)? && (!whole || ends == row.get::<_, u32>(5)?);
-                Ok(sound.then_some(blocks))
+                let blocks = Blocks {
+                    facts: block(0)?,
+                    ends: block(1)?,
+                    extras: block(2)?,
+                    activity: block(3)?,
+                    names: block(4)?,
+                };
+                let crcs = block_crcs(row_crc, &blocks);
+                for (index, crc) in crcs.iter().enumerate().take(parts) {
+                    if row.get::<_, u32>(index)? != *crc {
+                        return Ok(None);
+                    }
+                }
+                Ok(Some(blocks))
             };
             query.query_row([id], row).optional()
         };

@@ -5,10 +5,10 @@
 
 use super::database::{Catalog, CatalogError};
 use super::keeper::{Keeper, Known};
-use super::pack::{Pack, Unpacker, from_bytes, pack_struct, to_bytes};
 use super::rows::FileRow;
 use crate::archive::{Entry, Identity, Inventory, Layout};
 use crate::backup::Discovered;
+use crate::pack::{Pack, Unpacker, from_bytes, pack_struct, to_bytes};
 use crate::scan::zone::FileZone;
 use crate::wal::WalFileName;
 use rusqlite::params;

@@ -89,7 +89,7 @@ impl Range {
         let edge = Self::edge_of(&facts, owners)?;
         let place = |wound| PlacedWound { segment: facts.name, wound };
         let wounds = facts.walked.wounds.into_iter().map(place).collect();
-        Some(Self { wounds, events: facts.events, across: None, ..edge })
+        Some(Self { wounds, events: facts.events.into_list(), across: None, ..edge })
     }
 
     /// The range of one segment with all that a neighbour needs, and neither wounds nor events. Joined, it tells

@@ -35,7 +35,12 @@ pub(super) fn is_shown(library: &Library<'_>, history: &History, time: PgTime, r
         .map(|(_, _, facts)| facts)
         .collect();
     files.sort_by_key(|facts| facts.start);
-    let Some(before) = files.iter().rev().find_map(|facts| facts.events.iter().rfind(is_before)) else {
+    let may_have = |facts: &SegmentFacts| {
+        let mut others = facts.events.others();
+        facts.has_end(|times| times.min <= time) || others.any(|event| is_before(&event))
+    };
+    let mut files = files.into_iter().rev().filter(|facts| may_have(facts));
+    let Some(before) = files.find_map(|facts| facts.events.iter().rfind(is_before)) else {
         return false;
     };
     let history = library.history(before.owner);

@@ -1,5 +1,6 @@
 //! What a server does with a backup, a target and an archive, and the settings that tell it to.
 
+mod along;
 pub mod conf;
 pub mod fetch;
 mod held;

@@ -11,7 +11,7 @@
 use super::library::Library;
 pub use super::prediction::{LastTransaction, Prediction, Refusal};
 use super::route::{End, Route, checkpoint_at};
-use super::target::{Position, Stop, Target, stops_at};
+use super::target::{Position, Stop, Target, may_stop_in, stops_at};
 use super::words;
 use crate::archive::StoreError;
 use crate::backup::{BackupEnd, BaseBackup, Startup};
@@ -76,8 +76,8 @@ fn find_checkpoint(
     let missing = |file, lsn| (Refusal::NoCheckpoint { file }, words::no_checkpoint(lsn, major));
     let lsn = lsn.ok_or_else(|| missing(false, startup.redo_lsn))?;
     let (facts, event, open) = checkpoint_at(library, history, lsn);
-    let across = open.then(|| Route::from(library, history, lsn).events().next().cloned()).flatten();
-    let found = event.or(across.as_ref()).filter(|event| event.lsn == lsn);
+    let across = open.then(|| Route::from(library, history, lsn).event_at(lsn).cloned()).flatten();
+    let found = event.or(across.as_ref());
     let Some(What::Checkpoint { checkpoint, .. }) = found.map(|event| &event.what) else {
         let wrong_size = facts.and_then(|facts| library.wrong_size(facts).map(|found| (facts.name, found)));
         if let Some((segment, found)) = wrong_size {
@@ -104,7 +104,7 @@ fn find_checkpoint(
 fn checkpoint_of_redo(library: &Library<'_>, history: &History, redo: Lsn) -> Option<Lsn> {
     let route = Route::from(library, history, redo);
     let is_its = |event: &&Event| matches!(&event.what, What::Checkpoint { checkpoint, .. } if checkpoint.redo == redo);
-    route.events().find(is_its).map(|event| event.lsn)
+    route.others().find(is_its).map(|event| event.lsn)
 }
 
 /// `WAL_LEVEL_MINIMAL`, the same number in every version.
@@ -162,7 +162,7 @@ fn replay<'a>(
 }
 
 fn end_of(route: &Route<'_>, lsn: Lsn) -> Option<Lsn> {
-    route.events().find(|event| event.lsn == lsn).map(|event| event.end)
+    route.event_at(lsn).map(|event| event.end)
 }
 
 /// A replay to be carried out.
@@ -222,7 +222,8 @@ impl Replay<'_, '_> {
     /// PostgreSQL: `CheckRequiredParameterValues`, `xlog_redo` in `src/backend/access/transam/xlog.c`, 9.5 to 19.
     fn minimal_from(&self, limit: Lsn) -> Option<Lsn> {
         let is_minimal = |event: &&Event| matches!(&event.what, What::ParameterChange(change) if change.wal_level == WAL_LEVEL_MINIMAL);
-        let changed = self.applied_events().take_while(|event| event.end <= limit).find(is_minimal);
+        let changes = self.route.others().filter(|event| self.applies(event));
+        let changed = changes.take_while(|event| event.end <= limit).find(is_minimal);
         self.is_minimal.then_some(self.redo).or(changed.map(|event| event.lsn))
     }
 
@@ -240,7 +241,7 @@ impl Replay<'_, '_> {
             BackupEnd::Record { .. } => {
                 let is_its =
                     |event: &&Event| matches!(event.what, What::BackupEnd { start } if start == self.redo);
-                match self.route.events().find(is_its) {
+                match self.route.others().find(is_its) {
                     Some(event) => event.end,
                     None => return Ok(None),
                 }
@@ -250,7 +251,7 @@ impl Replay<'_, '_> {
         if needed <= self.replayed_from {
             return Ok(Some(self.replayed_from));
         }
-        if self.route.events().any(|event| event.end == needed) {
+        if self.route.event_ending(needed).is_some() {
             return Ok(Some(needed));
         }
         Ok(self.route.record_ending(self.library, needed)?.map(|(_, end)| end))
@@ -268,13 +269,9 @@ impl Replay<'_, '_> {
                 && event.lsn != self.checkpoint_lsn
                 && event.end < until
         };
-        let found = self.route.events().find(shutdown)?;
+        let found = self.route.others().find(shutdown)?;
         // A target in front of it stops first.
-        let stops_before = self
-            .route
-            .events()
-            .take_while(|event| event.lsn < found.lsn)
-            .any(|event| stops_at(self.request.target, self.request.inclusive, event).is_some());
+        let stops_before = self.stops().next().is_some_and(|(event, _)| event.lsn < found.lsn);
         let by_position = matches!(self.request.target, Target::Lsn(lsn) if *lsn <= found.lsn);
         (!stops_before && !by_position).then_some(found.lsn)
     }
@@ -289,24 +286,28 @@ impl Replay<'_, '_> {
                 Some(at) => self.stop_at_consistency(at),
                 None => Ok(None),
             },
-            target => Ok(self.applied_events().find_map(|event| {
-                stops_at(target, self.request.inclusive, event).map(|side| Stop::at_event(side, event))
-            })),
+            _ => {
+                let mut applied = self.stops().filter(|(event, _)| self.applies(event));
+                Ok(applied.next().map(|(event, side)| Stop::at_event(side, event)))
+            }
         }
     }
 
-    /// Events of records that are replayed: not those before a shutdown checkpoint's end.
-    fn applied_events(&self) -> impl Iterator<Item = &Event> {
-        self.route.events().filter(|event| self.applies(event))
+    /// Events at which the target stops the replay.
+    fn stops(&self) -> impl Iterator<Item = (&Event, Position)> {
+        let Request { target, inclusive, .. } = *self.request;
+        let events = self.route.events_if(move |facts| may_stop_in(target, inclusive, facts));
+        events.filter_map(move |event| Some((event, stops_at(target, inclusive, event)?)))
     }
 
+    /// Whether the record of an event is replayed: those before a shutdown checkpoint's end are not.
     fn applies(&self, event: &Event) -> bool {
         event.lsn >= self.replayed_from || self.replayed_from == self.redo
     }
 
     fn stop_at_record(&self, lsn: Lsn, side: Position) -> Result<Option<Stop>, StoreError> {
         let record = self.route.record_at(self.library, lsn.max(self.replayed_from))?;
-        Ok(record.map(|record| match self.route.events().find(|event| event.lsn == record.0) {
+        Ok(record.map(|record| match self.route.event_at(record.0) {
             Some(event) => Stop::at_event(side, event),
             None => Stop::at_record(side, record),
         }))
@@ -317,9 +318,8 @@ impl Replay<'_, '_> {
     ///
     /// PostgreSQL: the last test of `recoveryStopsAfter`, which only transactions' records come to.
     fn stop_at_consistency(&self, at: Lsn) -> Result<Option<Stop>, StoreError> {
-        let completing =
-            self.applied_events().find(|event| event.end == at && matches!(event.what, What::End(_)));
-        if let Some(event) = completing {
+        let completing = self.route.event_ending(at);
+        if let Some(event) = completing.filter(|e| self.applies(e) && matches!(e.what, What::End(_))) {
             return Ok(Some(Stop::at_event(Position::Consistency, event)));
         }
         self.stop_at_record(at, Position::Consistency)
@@ -379,7 +379,8 @@ impl Replay<'_, '_> {
             return None;
         }
         let mut standing: Vec<&Event> = Vec::new();
-        for event in self.applied_events().filter(|event| event.end <= limit) {
+        let events = self.route.events_if(|facts| facts.events.may_have_prepared());
+        for event in events.filter(|event| self.applies(event) && event.end <= limit) {
             match &event.what {
                 What::Prepare { .. } => standing.push(event),
                 What::End(end) if end.prepared => standing.retain(|prepare| prepare.xid != event.xid),
@@ -401,9 +402,8 @@ impl Replay<'_, '_> {
             (Target::Lsn(_), Some(stop)) => Some(stop.lsn),
             _ => None,
         };
-        let counts =
-            |event: &&Event| self.applies(event) && event.end <= limit && matches!(event.what, What::End(_));
-        let mut counted = self.route.events_backwards().filter(counts);
+        let counts = |event: &&Event| self.applies(event) && matches!(event.what, What::End(_));
+        let mut counted = self.route.events_backwards(limit).filter(counts);
         let last = counted.find(|event| Some(event.lsn) != uncounted)?;
         Some(LastTransaction { xid: last.xid, time: last.time?, lsn: last.lsn })
     }

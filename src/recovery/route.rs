@@ -154,23 +154,6 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Every event on the way, in order.
-    pub fn events(&self) -> impl Iterator<Item = &Event> {
-        self.legs.iter().flat_map(|leg| {
-            let inside = leg.facts.events.iter().filter(|event| leg.from <= event.lsn && event.end <= leg.to);
-            inside.chain(leg.crossing.iter().filter_map(|crossing| crossing.event.as_ref()))
-        })
-    }
-
-    /// The same from the last to the first.
-    pub fn events_backwards(&self) -> impl Iterator<Item = &Event> {
-        self.legs.iter().rev().flat_map(|leg| {
-            let inside = leg.facts.events.iter().rev();
-            let inside = inside.filter(|event| leg.from <= event.lsn && event.end <= leg.to);
-            leg.crossing.iter().filter_map(|crossing| crossing.event.as_ref()).chain(inside)
-        })
-    }
-
     /// Start and end of the first record that starts at `lsn` or later.
     pub fn record_at(&self, library: &Library<'_>, lsn: Lsn) -> Result<Option<(Lsn, Lsn)>, StoreError> {
         self.first_record(library, lsn, |(start, _)| start >= lsn)
@@ -408,7 +391,7 @@ pub fn checkpoint_at<'a>(
     let facts = library.facts(timeline, number);
     let event = facts.and_then(|facts| {
         let own = facts.identity.is_some_and(|identity| identity.system_id == library.system_id);
-        let event = facts.events.iter().find(|event| event.lsn == lsn);
+        let event = facts.events.others().find(|event| event.lsn == lsn);
         event.filter(|event| own && matches!(event.what, What::Checkpoint { .. }))
     });
     let open = facts.is_some_and(|facts| facts.walked.tail.as_ref().is_some_and(|tail| tail.start == lsn));

@@ -3,6 +3,7 @@
 //! PostgreSQL: `recoveryStopsBefore`, `recoveryStopsAfter` in `src/backend/access/transam/xlogrecovery.c`
 //! (`xlog.c` up to 14), 9.5 to 19.
 
+use crate::scan::SegmentFacts;
 use crate::scan::event::{Event, What};
 use crate::wal::{Lsn, PgTime, Xid};
 
@@ -144,6 +145,11 @@ impl Stop {
     }
 }
 
+/// Whether a time target stops in front of an end of this time.
+const fn is_over(time: PgTime, limit: PgTime, inclusive: bool) -> bool {
+    if inclusive { time.0 > limit.0 } else { time.0 >= limit.0 }
+}
+
 /// Whether recovery to `target` stops at `event`, and on which side. Positions and consistency are not events.
 pub fn stops_at(target: &Target, inclusive: bool, event: &Event) -> Option<Position> {
     match (&event.what, target) {
@@ -154,9 +160,18 @@ pub fn stops_at(target: &Target, inclusive: bool, event: &Event) -> Option<Posit
         }
         (What::End(_), Target::Time(limit)) => {
             let time = event.time?;
-            let over = if inclusive { time > *limit } else { time >= *limit };
-            over.then_some(Position::Before)
+            is_over(time, *limit, inclusive).then_some(Position::Before)
         }
         _ => None,
+    }
+}
+
+/// Whether recovery to `target` may stop at an event of this file, as far as can be told without unfolding them.
+pub fn may_stop_in(target: &Target, inclusive: bool, facts: &SegmentFacts) -> bool {
+    match target {
+        Target::Name(_) => facts.events.others().any(|event| stops_at(target, inclusive, event).is_some()),
+        Target::Xid(wanted) => facts.events.may_have_xid(*wanted),
+        Target::Time(limit) => facts.has_end(|times| is_over(times.max, *limit, inclusive)),
+        Target::Lsn(_) | Target::Immediate | Target::Latest => false,
     }
 }

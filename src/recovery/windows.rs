@@ -7,7 +7,6 @@ use super::target::Target;
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
 use crate::clock::Clock;
-use crate::scan::event::{Event, What};
 use crate::timeline::TimelineTarget;
 use crate::wal::payload::xlog::CheckPoint;
 use crate::wal::{Lsn, Major, PgTime, TimelineId};
@@ -81,18 +80,12 @@ fn window(
     if consistent > end {
         return Ok(None);
     }
-    let times = |event: &&Event| event.end <= end && matches!(event.what, What::End(_));
     let begun = |checkpoint: CheckPoint| held::begins(library, history, checkpoint.time, prediction.redo);
-    let mut earliest = prediction.checkpoint.map(begun);
-    let (mut latest, mut largest) = (None, None);
-    for event in route.events().filter(times) {
-        let Some(time) = event.time else { continue };
-        if event.end <= consistent {
-            earliest = earliest.max(Some(time));
-        }
-        latest = Some(time);
-        largest = largest.max(Some(time).filter(|_| event.lsn >= consistent));
-    }
+    let times_of = |from: Lsn, to: Lsn| route.transactions(from, to).times;
+    let replayed_before = times_of(Lsn::INVALID, consistent).map(|times| times.max);
+    let earliest = prediction.checkpoint.map(begun).max(replayed_before);
+    let latest = times_of(Lsn::INVALID, end).map(|times| times.last);
+    let largest = times_of(consistent, end).map(|times| times.max);
     let latest_target = if major >= Major::V13 { largest.map(|time| PgTime(time.0 - 1)) } else { largest };
     Ok(Some(Window {
         backup: index,

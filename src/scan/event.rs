@@ -81,6 +81,11 @@ pub enum What {
 }
 
 impl What {
+    /// The end of a transaction, or its first phase: nearly all events are that.
+    pub const fn is_of_transaction(&self) -> bool {
+        matches!(self, Self::End(_) | Self::Prepare(_))
+    }
+
     /// What is not listed unless it is asked for.
     pub const fn is_quiet(&self) -> bool {
         matches!(self, Self::Switch | Self::CheckpointRedo { .. })

@@ -2,9 +2,10 @@
 
 use super::activity::Activities;
 use super::catalog_rows::Sighting;
-use super::event::Event;
+use super::events::Events;
 use super::identify::Identity;
-use super::stats::Transactions;
+use super::stats::{Times, Transactions};
+use super::store::in_summary;
 use crate::wal::walk::{Ending, Walked};
 use crate::wal::{Lsn, SegmentName};
 
@@ -59,7 +60,7 @@ pub struct SegmentFacts {
     /// Transactions of each run in `walked.runs`.
     pub transactions: Vec<Transactions>,
     /// Events, in LSN order.
-    pub events: Vec<Event>,
+    pub events: Events,
     /// What transactions did to rows and files, where events were asked for.
     pub activity: Activities,
     /// What is seen of the catalogs that hold names, where events were asked for.
@@ -74,6 +75,37 @@ impl SegmentFacts {
     /// Where the segment of this name ends.
     pub fn end(&self) -> Lsn {
         self.identity.map_or(self.start, |identity| self.start.plus(identity.format.segment_size.bytes()))
+    }
+
+    /// What a scan that only counts transactions finds.
+    #[must_use]
+    pub fn summary(&self) -> Self {
+        Self {
+            name: self.name,
+            partial: self.partial,
+            path: self.path.clone(),
+            identity: self.identity,
+            fault: self.fault.clone(),
+            bytes: self.bytes,
+            start: self.start,
+            walked: self.walked.clone(),
+            transactions: self.transactions.clone(),
+            events: self.events.others().filter(|event| in_summary(event)).cloned().collect(),
+            activity: Activities::default(),
+            sightings: Vec::new(),
+            records: Vec::new(),
+            digests: self.digests.clone(),
+        }
+    }
+
+    /// The transactions of all its runs.
+    pub fn all_transactions(&self) -> Transactions {
+        self.transactions.iter().fold(Transactions::default(), |all, of_run| all.then(*of_run))
+    }
+
+    /// Whether the ends of transactions of one of its runs have such times.
+    pub fn has_end(&self, such: impl Fn(&Times) -> bool) -> bool {
+        self.transactions.iter().filter_map(|of_run| of_run.times.as_ref()).any(such)
     }
 
     /// Its content is an older segment's: the file was recycled and not yet written.

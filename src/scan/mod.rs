@@ -6,9 +6,13 @@
 pub mod activity;
 pub mod catalog_rows;
 pub mod class_rows;
+pub(crate) mod ends;
 pub mod event;
+pub mod events;
 pub mod facts;
 pub mod identify;
+pub(crate) mod pack_activity;
+mod pack_facts;
 pub mod segment;
 pub mod stats;
 pub mod store;
@@ -16,6 +20,7 @@ mod workbench;
 pub mod zone;
 
 pub use event::Event;
+pub use events::Events;
 pub use facts::{FileFault, SegmentFacts};
 pub use segment::{Detail, Expectation, scan_segment};
 pub use store::{FactStore, scan_or_recall};

@@ -3,6 +3,7 @@
 use super::activity::{Activities, Gatherer};
 use super::catalog_rows::{self, Sighting};
 use super::event::{Event, What};
+use super::events::Events;
 use super::facts::{FileFault, SegmentFacts};
 use super::identify::Identity;
 use super::stats::Transactions;
@@ -195,7 +196,7 @@ impl<'a> Scan<'a> {
             start: Lsn::INVALID,
             walked: Walked::default(),
             transactions: Vec::new(),
-            events: Vec::new(),
+            events: Events::default(),
             activity: Activities::default(),
             sightings: Vec::new(),
             records: Vec::new(),
@@ -220,7 +221,7 @@ impl<'a> Scan<'a> {
         facts.identity = Some(identity);
         facts.walked = walked;
         facts.transactions = collector.transactions;
-        facts.events = collector.events;
+        facts.events = collector.events.into();
         facts.records = collector.records;
         facts.activity = collector.gatherer.finish();
         facts.sightings = collector.sightings;

@@ -92,6 +92,13 @@ impl Transactions {
         }
     }
 
+    /// These followed by those of `events`.
+    #[must_use]
+    pub fn with_events<'e>(mut self, events: impl Iterator<Item = &'e Event>) -> Self {
+        events.for_each(|event| self.add_event(event));
+        self
+    }
+
     /// These transactions followed by `next`.
     #[must_use]
     pub fn then(self, next: Self) -> Self {

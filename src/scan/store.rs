@@ -28,23 +28,40 @@ pub fn scan_or_recall(
     store: Option<&dyn FactStore>,
 ) -> Result<SegmentFacts, StoreError> {
     let Some(store) = store.filter(|_| expectation.records_from.is_none()) else {
-        return scan_segment(archive, entry, expectation, bench);
+        let mut facts = scan_segment(archive, entry, expectation, bench)?;
+        if expectation.detail == Detail::Ends {
+            settle(&mut facts, expectation.detail, bench);
+        }
+        return Ok(facts);
     };
     if let Some(facts) = store.recall(entry, expectation)? {
         return Ok(facts);
     }
     let whole = Expectation { detail: Detail::Events, ..expectation.clone() };
     let mut facts = scan_segment(archive, entry, &whole, bench)?;
+    // Folded up once, for the store and for the caller.
+    facts.events.fold();
     store.keep(entry, expectation, &facts);
-    if expectation.detail == Detail::Summary {
-        let few = facts.events.iter().filter(|event| in_summary(event)).cloned().collect();
-        bench.room.take_events(std::mem::replace(&mut facts.events, few));
-    }
-    if expectation.detail != Detail::Events {
-        bench.room.take_activities(std::mem::take(&mut facts.activity));
-        facts.sightings = Vec::new();
-    }
+    settle(&mut facts, expectation.detail, bench);
     Ok(facts)
+}
+
+/// Leaves what is wanted of facts, as small as it can be. What the lists took goes back to the bench.
+fn settle(facts: &mut SegmentFacts, detail: Detail, bench: &mut Workbench) {
+    let list = match detail {
+        Detail::Events => return facts.events.unfold(),
+        Detail::Ends => {
+            facts.events.fold();
+            facts.events.take_list()
+        }
+        Detail::Summary => {
+            let few = facts.events.iter().filter(|event| in_summary(event)).cloned().collect();
+            Some(std::mem::replace(&mut facts.events, few).into_list())
+        }
+    };
+    bench.room.take_events(list.unwrap_or_default());
+    bench.room.take_activities(std::mem::take(&mut facts.activity));
+    facts.sightings = Vec::new();
 }
 
 /// Whether a scan that only counts transactions keeps this event.

@@ -1,6 +1,7 @@
 //! What can be wrong with each kind of target.
 
-use super::path::path_events;
+use super::around::{first_end_before, owner_of};
+use super::path::Path;
 use super::{Assessment, Problem, ProblemCode};
 use crate::backup::{BackupEnd, BaseBackup};
 use crate::recovery::held;
@@ -18,13 +19,12 @@ pub(super) fn by_target(
     assessment: &mut Assessment<'_>,
 ) {
     let Some(history) = assessment.prediction.history.clone() else { return };
-    // There may be millions of them: only who needs them puts them together.
-    let events = || path_events(library, &history, &assessment.prediction);
+    let path = || Path::of(library, &history, &assessment.prediction);
     let problem = match request.target {
-        Target::Time(time) => too_late(library, *time, request, &events(), &assessment.prediction),
+        Target::Time(time) => too_late(library, *time, request, &path(), &assessment.prediction),
         Target::Xid(_) if assessment.prediction.reached_target() => None,
-        Target::Xid(xid) => subtransaction(*xid, &events()),
-        Target::Name(name) => ambiguous_name(name, &events(), &assessment.prediction),
+        Target::Xid(xid) => subtransaction(*xid, &path()),
+        Target::Name(name) => ambiguous_name(name, &path(), &assessment.prediction),
         Target::Lsn(lsn) => behind_lsn(*lsn, backup, &assessment.prediction),
         Target::Immediate | Target::Latest => None,
     };
@@ -36,16 +36,14 @@ fn too_late(
     library: &Library<'_>,
     time: PgTime,
     request: &Request<'_>,
-    events: &[&Event],
+    path: &Path<'_>,
     prediction: &Prediction<'_>,
 ) -> Option<Problem> {
     if !prediction.reached_target() {
         return None;
     }
     let over = |at: PgTime| if request.inclusive { at > time } else { at >= time };
-    let within =
-        events.iter().filter(|event| event.lsn < prediction.redo && matches!(event.what, What::End(_)));
-    let held = within.filter_map(|event| event.time.map(|at| (event.xid, at))).find(|(_, at)| over(*at));
+    let held = first_end_before(path, prediction.redo, over);
     let message = |detail: String| Problem {
         code: ProblemCode::TargetBeforeBackup,
         message: format!("the backup is later than the time asked for: {detail}"),
@@ -67,29 +65,25 @@ fn too_late(
 }
 
 /// An xid target never matches a subtransaction: says whose it is.
-fn subtransaction(xid: Xid, events: &[&Event]) -> Option<Problem> {
-    let ends = |event: &&&Event| matches!(&event.what, What::End(_)) && event.xid == xid;
-    if events.iter().any(|event| ends(&event)) {
+fn subtransaction(xid: Xid, path: &Path<'_>) -> Option<Problem> {
+    let ends = |event: &Event| matches!(&event.what, What::End(_)) && event.xid == xid;
+    if path.events_if(|facts| facts.events.may_have_xid(xid)).any(ends) {
         return None;
     }
-    let owner = events.iter().find(|event| match &event.what {
-        What::End(end) => end.details.as_ref().is_some_and(|details| details.subtransactions.contains(&xid)),
-        _ => false,
-    })?;
+    let owner = owner_of(xid, path)?;
     Some(Problem {
         code: ProblemCode::SubtransactionXid,
         message: format!(
-            "{xid} is a subtransaction of transaction {}: a server never stops at it; use {}",
-            owner.xid, owner.xid
+            "{xid} is a subtransaction of transaction {owner}: a server never stops at it; use {owner}"
         ),
     })
 }
 
 /// Several restore points of the path have the name: the server stops at the first behind the backup.
-fn ambiguous_name(name: &str, events: &[&Event], prediction: &Prediction<'_>) -> Option<Problem> {
+fn ambiguous_name(name: &str, path: &Path<'_>, prediction: &Prediction<'_>) -> Option<Problem> {
     let has_name =
-        |event: &&&Event| matches!(&event.what, What::RestorePoint { name: other } if other == name);
-    let all: Vec<&&Event> = events.iter().filter(has_name).collect();
+        |event: &&Event| matches!(&event.what, What::RestorePoint { name: other } if other == name);
+    let all: Vec<&Event> = path.others().filter(has_name).collect();
     if all.len() < 2 {
         return None;
     }

@@ -3,12 +3,14 @@
 //! The model says what a server does; here that is held to what a person asked for. A server promotes quietly at
 //! a gap, at damage, and after it replayed the wrong timeline: none of that is feasible.
 
+mod around;
 mod assess;
 mod by_target;
 mod path;
 
+use around::{closest, lost, nearest, prepared};
 pub use assess::assess;
-use path::{closest, lost, nearest, path_events, prepared};
+use path::Path;
 
 use super::library::Library;
 use super::model::{Prediction, Request};
@@ -268,14 +270,14 @@ fn conclude<'a>(
     };
     resolution.problems.clone_from(&assessment.problems);
     let Some(history) = &assessment.prediction.history else { return resolution };
-    let events = path_events(library, history, &assessment.prediction);
+    let path = Path::of(library, history, &assessment.prediction);
     let applied_to = assessment.prediction.applied_to;
     if assessment.prediction.refusal.is_none() {
-        resolution.lost = lost(&events, applied_to);
-        resolution.prepared = prepared(&events, applied_to);
+        resolution.lost = lost(&path, applied_to);
+        resolution.prepared = prepared(&path, applied_to);
     }
     if !assessment.is_feasible() {
-        let (before, after) = nearest(assessment, &events, request);
+        let (before, after) = nearest(assessment, &path, request);
         let is_sub = resolution.problems.iter().any(|p| p.code == ProblemCode::SubtransactionXid);
         let (closest_before, closest_after) = match request.target {
             Target::Xid(xid) if !is_sub => {

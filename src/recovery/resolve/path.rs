@@ -1,137 +1,140 @@
-//! What happened along the path to a timeline: what a stop loses, what it leaves prepared, what is near it.
+//! The events of the path to a timeline, of whichever files they are.
 
-use super::{Assessment, Lost, Near, Prepared, ProblemCode};
 use crate::recovery::library::Library;
-use crate::recovery::model::{Prediction, Request};
-use crate::recovery::target::Target;
-use crate::scan::event::{Event, What};
+use crate::recovery::model::Prediction;
+use crate::scan::SegmentFacts;
+use crate::scan::event::Event;
+use crate::scan::stats::Transactions;
 use crate::timeline::History;
-use crate::wal::{Lsn, Xid};
-use std::cmp::Ordering;
+use crate::wal::{Lsn, SegmentNumber, SegmentSize};
 
-/// Every event that a timeline on the path owns, once, in order.
-pub(super) fn path_events<'e>(
-    library: &'e Library<'_>,
-    history: &History,
-    prediction: &'e Prediction<'_>,
-) -> Vec<&'e Event> {
-    let on_path = library.all().filter(|(timeline, _, _)| history.contains(*timeline));
-    let of_files = on_path.flat_map(|(_, _, facts)| facts.events.iter());
-    // Files do not have what lies across their ends.
-    let legs = prediction.route.iter().flat_map(|route| &route.legs);
-    let across = legs.filter_map(|leg| leg.crossing.as_ref()?.event.as_ref());
-    let mut events: Vec<&Event> =
-        of_files.chain(across).filter(|event| event.owner == history.owner(event.lsn)).collect();
-    events.sort_by_key(|event| event.lsn);
-    events.dedup_by_key(|event| event.lsn);
-    events
+/// What the timelines on a path own, segment by segment. There may be billions of events: those of a segment are put
+/// together when they are asked for, and only where its facts may have what is looked for.
+pub(super) struct Path<'e> {
+    history: &'e History,
+    segment_size: SegmentSize,
+    /// In the order of their segments; several of one follow one another.
+    sources: Vec<(SegmentNumber, Source<'e>)>,
 }
 
-pub(super) fn lost(events: &[&Event], from: Lsn) -> Lost {
-    let beyond = events.get(events.partition_point(|event| event.lsn < from)..).unwrap_or_default();
-    let commits = beyond.iter().filter(|event| matches!(&event.what, What::End(end) if end.committed));
-    let mut lost = Lost::default();
-    for time in commits.map(|event| event.time.unwrap_or_default()) {
-        lost.commits += 1;
-        lost.times = Some((lost.times.map_or(time, |(first, _)| first), time));
+/// Where events of a segment are from.
+#[derive(Clone, Copy)]
+enum Source<'e> {
+    /// The file of a timeline.
+    File(&'e SegmentFacts),
+    /// A record that starts in a file and ends in the next.
+    Across(&'e Event),
+}
+
+impl<'e> Source<'e> {
+    fn file(self) -> Option<&'e SegmentFacts> {
+        if let Self::File(facts) = self { Some(facts) } else { None }
     }
-    lost
+
+    fn across(self) -> Option<&'e Event> {
+        if let Self::Across(event) = self { Some(event) } else { None }
+    }
+
+    fn events(self) -> impl Iterator<Item = &'e Event> {
+        self.file().into_iter().flat_map(|facts| &facts.events).chain(self.across())
+    }
+
+    fn others(self) -> impl Iterator<Item = &'e Event> {
+        let across = self.across().filter(|event| !event.what.is_of_transaction());
+        self.file().into_iter().flat_map(|facts| facts.events.others()).chain(across)
+    }
 }
 
-pub(super) fn prepared(events: &[&Event], until: Lsn) -> Vec<Prepared> {
-    let mut standing: Vec<Prepared> = Vec::new();
-    for event in events.iter().take_while(|event| event.lsn < until) {
-        match &event.what {
-            What::Prepare(prepared) if event.end <= until => {
-                standing.push(Prepared { xid: event.xid, gid: prepared.gid.clone(), at: event.time });
+impl<'e> Path<'e> {
+    pub(super) fn of(library: &'e Library<'_>, history: &'e History, prediction: &'e Prediction<'_>) -> Self {
+        let on_path = library.all().filter(|(timeline, _, _)| history.contains(*timeline));
+        let files = on_path.map(|(_, number, facts)| (number, Source::File(facts)));
+        // Files do not have what lies across their ends.
+        let legs = prediction.route.iter().flat_map(|route| &route.legs);
+        let across = legs.filter_map(|leg| Some((leg.number, leg.crossing.as_ref()?.event.as_ref()?)));
+        let across = across.map(|(number, event)| (number, Source::Across(event)));
+        let mut sources: Vec<_> = files.chain(across).collect();
+        sources.sort_by_key(|(number, _)| *number);
+        Self { history, segment_size: library.segment_size, sources }
+    }
+
+    /// The events, once, in order, of those segments of which the facts of a file `may` have what is looked for, and
+    /// those across the ends of any.
+    pub(super) fn events_if(
+        &self,
+        may: impl Fn(&SegmentFacts) -> bool,
+    ) -> impl DoubleEndedIterator<Item = &'e Event> {
+        self.segments().flat_map(move |sources| {
+            let may_be_of = |source: &Source<'e>| matches!(source, Source::File(facts) if may(facts));
+            if sources.iter().any(|(_, source)| may_be_of(source)) {
+                return self.in_order(sources.iter().flat_map(|(_, source)| source.events()));
             }
-            What::End(end) if end.prepared && event.end <= until => standing.retain(|p| p.xid != event.xid),
-            _ => {}
-        }
+            self.in_order(sources.iter().filter_map(|(_, source)| source.across()))
+        })
     }
-    standing
-}
 
-/// The closest targets that can be recovered to from this backup.
-pub(super) fn nearest(
-    assessment: &Assessment<'_>,
-    events: &[&Event],
-    request: &Request<'_>,
-) -> (Option<Near>, Option<Near>) {
-    let prediction = &assessment.prediction;
-    let has = |code| assessment.problems.iter().any(|problem| problem.code == code);
-    if has(ProblemCode::SubtransactionXid)
-        && let Some(owner) = owner_of(request.target, events)
-    {
-        return (Some(Near::Xid(owner)), None);
-    }
-    if has(ProblemCode::BeforeConsistency) || has(ProblemCode::TargetBeforeBackup) {
-        return (None, Some(Near::Immediate));
-    }
-    if sound_consistency(prediction).is_none() {
-        return (None, None);
-    }
-    let broken =
-        !assessment.missing.is_empty() || !assessment.damaged.is_empty() || has(ProblemCode::WalLevelMinimal);
-    // Which transactions are near one is looked for from every backup.
-    let by_xid = matches!(request.target, Target::Xid(_));
-    if !broken {
-        return ((!by_xid).then_some(Near::Latest), None);
-    }
-    let before = match reachable(prediction, events, request).last() {
-        None => Some(Near::Immediate),
-        Some(last) => (!by_xid).then_some(Near::Xid(last.xid)),
-    };
-    (before, None)
-}
-
-/// The transactions closest to `xid` that can be recovered to from one of the backups tried.
-pub(super) fn closest<'t, 'a: 't>(
-    library: &Library<'_>,
-    tried: impl Iterator<Item = &'t Assessment<'a>>,
-    xid: Xid,
-    request: &Request<'_>,
-) -> (Option<Near>, Option<Near>) {
-    let (mut before, mut after) = (None::<Xid>, None::<Xid>);
-    for prediction in tried.map(|assessment| &assessment.prediction) {
-        let Some(history) = &prediction.history else { continue };
-        for event in reachable(prediction, &path_events(library, history, prediction), request) {
-            match event.xid.cmp(&xid) {
-                Ordering::Less => before = before.max(Some(event.xid)),
-                Ordering::Greater => after = Some(after.map_or(event.xid, |after| after.min(event.xid))),
-                Ordering::Equal => {}
+    /// Goes over every event, in any order, some of them twice; nothing is kept unfolded for it.
+    pub(super) fn visit(&self, mut look: impl FnMut(&Event)) {
+        for (_, source) in &self.sources {
+            let mut own = |event: &Event| {
+                if self.has(event) {
+                    look(event);
+                }
+            };
+            match source {
+                Source::File(facts) => facts.events.visit(own),
+                Source::Across(event) => own(event),
             }
         }
     }
-    (before.map(Near::Xid), after.map(Near::Xid))
-}
 
-/// The commits at which a recovery from this backup may stop.
-fn reachable<'e>(
-    prediction: &Prediction<'_>,
-    events: &[&'e Event],
-    request: &Request<'_>,
-) -> impl Iterator<Item = &'e Event> {
-    let (consistent, limit) = (sound_consistency(prediction), prediction.sound_to());
-    let inclusive = request.inclusive;
-    events.iter().copied().filter(move |event| {
-        let stop = if inclusive { event.end } else { event.lsn };
-        consistent.is_some_and(|consistent| consistent <= stop)
-            && event.end <= limit
-            && matches!(&event.what, What::End(end) if end.committed)
-    })
-}
+    /// Every event that is none of a transaction, once, in order.
+    pub(super) fn others(&self) -> impl Iterator<Item = &'e Event> {
+        self.segments()
+            .flat_map(|sources| self.in_order(sources.iter().flat_map(|(_, source)| source.others())))
+    }
 
-/// Where the backup is consistent, if that is before anything goes wrong.
-fn sound_consistency(prediction: &Prediction<'_>) -> Option<Lsn> {
-    prediction.consistent.filter(|at| *at <= prediction.sound_to())
-}
+    /// The transactions that ended in records that start at `from` or later.
+    pub(super) fn transactions(&self, from: Lsn) -> Transactions {
+        let behind = self.segments().filter(|sources| {
+            sources.first().is_some_and(|(number, _)| number.end(self.segment_size) > from)
+        });
+        behind.fold(Transactions::default(), |all, sources| all.then(self.transactions_of(sources, from)))
+    }
 
-fn owner_of(target: &Target, events: &[&Event]) -> Option<Xid> {
-    let Target::Xid(xid) = target else { return None };
-    let holds = |event: &&&Event| match &event.what {
-        What::End(end) => end.details.as_ref().is_some_and(|details| details.subtransactions.contains(xid)),
-        _ => false,
-    };
-    events.iter().find(holds).map(|event| event.xid)
+    fn transactions_of(&self, sources: &[(SegmentNumber, Source<'e>)], from: Lsn) -> Transactions {
+        let mut files = sources.iter().filter_map(|(_, source)| source.file());
+        // What a file has counted is good where all of it counts.
+        if let (Some(facts), None) = (files.next(), files.next())
+            && from <= facts.start
+            && self.owns(facts)
+        {
+            let across = self.in_order(sources.iter().filter_map(|(_, source)| source.across()));
+            return facts.all_transactions().with_events(across);
+        }
+        let events = self.in_order(sources.iter().flat_map(|(_, source)| source.events()));
+        Transactions::default().with_events(events.filter(|event| event.lsn >= from))
+    }
+
+    /// Whether all records of a file are of the path.
+    fn owns(&self, facts: &SegmentFacts) -> bool {
+        let of_path = |lsn: Lsn, owner| self.history.owner(lsn) == owner;
+        facts.walked.runs.iter().all(|run| of_path(run.first, run.owner) && of_path(run.last, run.owner))
+    }
+
+    fn has(&self, event: &Event) -> bool {
+        event.owner == self.history.owner(event.lsn)
+    }
+
+    fn segments(&self) -> impl DoubleEndedIterator<Item = &[(SegmentNumber, Source<'e>)]> {
+        self.sources.chunk_by(|(a, _), (b, _)| a == b)
+    }
+
+    /// Those that are of the path, once, in order.
+    fn in_order(&self, events: impl Iterator<Item = &'e Event>) -> std::vec::IntoIter<&'e Event> {
+        let mut events: Vec<&Event> = events.filter(|event| self.has(event)).collect();
+        events.sort_by_key(|event| event.lsn);
+        events.dedup_by_key(|event| event.lsn);
+        events.into_iter()
+    }
 }

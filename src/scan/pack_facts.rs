@@ -1,14 +1,14 @@
 //! The parts of a segment's facts as bytes. A number here never changes its meaning: what changes gets a new
 //! number, or raises the catalog's version.
 
-use super::pack::{Pack, Unpacker, pack_enum, pack_struct};
-use crate::scan::FileFault;
-use crate::scan::catalog_rows::{KeptRow, Seen, Sighting};
-use crate::scan::class_rows::ClassRows;
-use crate::scan::event::{End, EndDetails, Event, Prepared, What};
-use crate::scan::identify::Identity;
-use crate::scan::stats::{Times, Transactions};
-use crate::scan::zone::{FileZone, Zone};
+use super::catalog_rows::{KeptRow, Seen, Sighting};
+use super::class_rows::ClassRows;
+use super::event::{End, EndDetails, Event, Prepared, What};
+use super::facts::FileFault;
+use super::identify::Identity;
+use super::stats::{Times, Transactions};
+use super::zone::{FileZone, Zone};
+use crate::pack::{Pack, Unpacker, pack_enum, pack_struct};
 use crate::wal::fault::Fault;
 use crate::wal::payload::xact::DroppedStats;
 use crate::wal::payload::xlog::{CheckPoint, EndOfRecovery, ParameterChange};

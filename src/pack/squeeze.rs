@@ -14,12 +14,12 @@ thread_local! {
 }
 
 /// The bytes, compressed.
-pub(super) fn squeeze(bytes: &[u8]) -> io::Result<Vec<u8>> {
+pub(crate) fn squeeze(bytes: &[u8]) -> io::Result<Vec<u8>> {
     if bytes.is_empty() { Ok(Vec::new()) } else { Compressor::new(LEVEL)?.compress(bytes) }
 }
 
 /// The same, back. `None`: they are none.
-pub(super) fn unsqueeze(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn unsqueeze(bytes: &[u8]) -> Option<Vec<u8>> {
     if bytes.is_empty() {
         return Some(Vec::new());
     }

@@ -1,8 +1,11 @@
-//! Values as few bytes, and back: how facts lie in the catalog.
+//! Values as few bytes, and back: how facts lie in memory while nobody asks for them, and in the catalog.
 //!
 //! Numbers are LEB128 (signed ones in zigzag), sequences and options are preceded by their length or presence,
 //! structures are their fields in order. What is read back is checked for being possible, never trusted: a length
 //! that the bytes left cannot hold is refused before anything is allocated.
+
+pub(crate) mod column;
+pub(crate) mod squeeze;
 
 use crate::wal::record::HEADER_BYTES;
 use crate::wal::{FullXid, Lsn, Major, PgTime, SegmentNumber, SegmentSize, SystemId, TimelineId, Xid};
@@ -12,35 +15,35 @@ const RECORDS_MAX: u64 = SegmentSize::MAX.bytes() / HEADER_BYTES as u64;
 
 /// Bytes that are read from front to back.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unpacker<'a> {
+pub(crate) struct Unpacker<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Unpacker<'a> {
     /// At the beginning of `bytes`.
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
     /// Whether every byte was read.
-    pub(super) const fn is_done(&self) -> bool {
+    pub(crate) const fn is_done(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// The next `count` bytes.
-    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(taken)
     }
 
     /// The next number, of records in one segment: no block has room for more.
-    pub(super) fn count_of_records(&mut self) -> Option<usize> {
+    pub(crate) fn count_of_records(&mut self) -> Option<usize> {
         usize::try_from(self.number().filter(|count| *count <= RECORDS_MAX)?).ok()
     }
 
     /// The next number.
-    pub(super) fn number(&mut self) -> Option<u64> {
+    pub(crate) fn number(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.rest.split_first()?;
@@ -60,7 +63,7 @@ impl<'a> Unpacker<'a> {
 
 /// Appends a number.
 #[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
-pub(super) fn put_number(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -69,17 +72,17 @@ pub(super) fn put_number(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// A signed number as one that is small if it is near zero.
-pub(super) const fn zigzag(value: i64) -> u64 {
+pub(crate) const fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63).cast_unsigned()
 }
 
 /// The signed number that [`zigzag`] made this of.
-pub(super) const fn unzigzag(value: u64) -> i64 {
+pub(crate) const fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 
 /// A value that can be written as bytes and read back.
-pub(super) trait Pack: Sized {
+pub(crate) trait Pack: Sized {
     /// Appends the value.
     fn pack(&self, out: &mut Vec<u8>);
 
@@ -106,14 +109,14 @@ pub(super) trait Pack: Sized {
 }
 
 /// The bytes of one value.
-pub(super) fn to_bytes<T: Pack>(value: &T) -> Vec<u8> {
+pub(crate) fn to_bytes<T: Pack>(value: &T) -> Vec<u8> {
     let mut out = Vec::new();
     value.pack(&mut out);
     out
 }
 
 /// The value that all of `bytes` are.
-pub(super) fn from_bytes<T: Pack>(bytes: &[u8]) -> Option<T> {
+pub(crate) fn from_bytes<T: Pack>(bytes: &[u8]) -> Option<T> {
     let mut from = Unpacker::new(bytes);
     T::unpack(&mut from).filter(|_| from.is_done())
 }
@@ -336,7 +339,7 @@ macro_rules! pack_newtypes {
 
 pack_newtypes!(Lsn TimelineId Xid FullXid SystemId PgTime SegmentNumber);
 
-pub(super) use {pack_enum, pack_struct};
+pub(crate) use {pack_enum, pack_struct};
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,11 @@
 //! What transactions did to rows and files, as a block of columns.
 
-use super::column::{Column, Steps, Sums, Values};
-use super::pack::{Pack, Unpacker, put_number};
-use crate::scan::activity::{Activities, Activity, Files, Rows};
+use super::activity::{Activities, Activity, Files, Rows};
+use crate::pack::column::{Column, Steps, Sums, Values};
+use crate::pack::{Pack, Unpacker, put_number};
 
 /// What transactions did, as a block.
-pub(super) fn pack_activity(activities: &Activities) -> Vec<u8> {
+pub(crate) fn pack_activity(activities: &Activities) -> Vec<u8> {
     let all = &activities.of_transactions;
     let mut out = Vec::new();
     if all.is_empty() {
@@ -42,7 +42,7 @@ pub(super) fn pack_activity(activities: &Activities) -> Vec<u8> {
 }
 
 /// The same, back.
-pub(super) fn unpack_activity(bytes: &[u8]) -> Option<Activities> {
+pub(crate) fn unpack_activity(bytes: &[u8]) -> Option<Activities> {
     if bytes.is_empty() {
         return Some(Activities::default());
     }

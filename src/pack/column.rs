@@ -9,7 +9,7 @@
 //! block: width (byte) | base (zigzag) | packed distances | exceptions: count, then (index byte, zigzag distance)
 //! ```
 
-use super::pack::{Pack, Unpacker, put_number, unzigzag, zigzag};
+use crate::pack::{Pack, Unpacker, put_number, unzigzag, zigzag};
 use bitpacking::{BitPacker, BitPacker1x};
 
 /// Numbers in one block: an index into it is a byte.
@@ -22,20 +22,20 @@ const SAMPLED: usize = 8;
 const WIDTH_MAX: u8 = 32;
 
 /// A column that is written.
-pub(super) struct Column {
+pub(crate) struct Column {
     block: [i64; BLOCK],
     filled: usize,
     out: Vec<u8>,
 }
 
 impl Column {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { block: [0; BLOCK], filled: 0, out: Vec::new() }
     }
 
     /// Appends one number.
     #[inline]
-    pub(super) fn push(&mut self, value: i64) {
+    pub(crate) fn push(&mut self, value: i64) {
         if let Some(place) = self.block.get_mut(self.filled) {
             *place = value;
             self.filled += 1;
@@ -46,7 +46,7 @@ impl Column {
     }
 
     /// Appends what was written to `out`.
-    pub(super) fn finish(mut self, out: &mut Vec<u8>) {
+    pub(crate) fn finish(mut self, out: &mut Vec<u8>) {
         if self.filled > 0 {
             self.put_block();
         }
@@ -61,31 +61,31 @@ impl Column {
 }
 
 /// A column of which the steps from one number to the next are written.
-pub(super) struct Steps {
+pub(crate) struct Steps {
     column: Column,
     before: i64,
 }
 
 impl Steps {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { column: Column::new(), before: 0 }
     }
 
     /// Appends one number.
     #[inline]
-    pub(super) fn push(&mut self, value: i64) {
+    pub(crate) fn push(&mut self, value: i64) {
         self.column.push(value.wrapping_sub(std::mem::replace(&mut self.before, value)));
     }
 
     /// Appends what was written to `out`.
-    pub(super) fn finish(self, out: &mut Vec<u8>) {
+    pub(crate) fn finish(self, out: &mut Vec<u8>) {
         self.column.finish(out);
     }
 }
 
 /// A column that is read, a block at a time.
 #[derive(Debug)]
-pub(super) struct Values<'a> {
+pub(crate) struct Values<'a> {
     from: Unpacker<'a>,
     /// Numbers behind those in `block`.
     left: usize,
@@ -95,14 +95,15 @@ pub(super) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// The column of `count` numbers that begins at `from`, which goes on behind it.
-    pub(super) fn take(from: &mut Unpacker<'a>, count: usize) -> Option<Self> {
+    /// The column of `count` numbers that begins at `from`, which goes on behind it. It is gone over once, so that
+    /// each of them can be read later.
+    pub(crate) fn take(from: &mut Unpacker<'a>, count: usize) -> Option<Self> {
         let begin = *from;
         // 256 numbers take three bytes at least, so an impossible count ends soon.
         let mut left = count;
         while left > 0 {
             let block = left.min(BLOCK);
-            skip_block(from, block)?;
+            check_block(from, block)?;
             left -= block;
         }
         Some(Self { from: begin, left: count, block: [0; BLOCK], filled: 0, next: 0 })
@@ -110,7 +111,7 @@ impl<'a> Values<'a> {
 
     /// The next number.
     #[inline]
-    pub(super) fn next(&mut self) -> Option<i64> {
+    pub(crate) fn next(&mut self) -> Option<i64> {
         if self.next == self.filled {
             self.fill()?;
         }
@@ -130,20 +131,20 @@ impl<'a> Values<'a> {
 
 /// A column of which steps were written ([`Steps`]), as the numbers themselves.
 #[derive(Debug)]
-pub(super) struct Sums<'a> {
+pub(crate) struct Sums<'a> {
     steps: Values<'a>,
     sum: i64,
 }
 
 impl<'a> Sums<'a> {
     /// As [`Values::take`].
-    pub(super) fn take(from: &mut Unpacker<'a>, count: usize) -> Option<Self> {
+    pub(crate) fn take(from: &mut Unpacker<'a>, count: usize) -> Option<Self> {
         Some(Self { steps: Values::take(from, count)?, sum: 0 })
     }
 
     /// The next number.
     #[inline]
-    pub(super) fn next(&mut self) -> Option<i64> {
+    pub(crate) fn next(&mut self) -> Option<i64> {
         self.sum = self.sum.wrapping_add(self.steps.next()?);
         Some(self.sum)
     }
@@ -272,13 +273,13 @@ fn take_block(from: &mut Unpacker<'_>, values: &mut [i64]) -> Option<()> {
     Some(())
 }
 
-/// Goes over a block of `count` numbers.
-fn skip_block(from: &mut Unpacker<'_>, count: usize) -> Option<()> {
+/// Goes over a block of `count` numbers: [`take_block`] will read them.
+fn check_block(from: &mut Unpacker<'_>, count: usize) -> Option<()> {
     let width = u8::unpack(from).filter(|width| *width <= WIDTH_MAX)?;
     from.number()?;
     from.take(count.div_ceil(LANE) * usize::from(width) * LANE / 8)?;
     for _ in 0..from.number()? {
-        u8::unpack(from)?;
+        u8::unpack(from).filter(|index| usize::from(*index) < count)?;
         from.number()?;
     }
     Some(())
@@ -319,7 +320,8 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_harm(bytes: Vec<u8>, count in 0usize..5000) {
             if let Some(mut column) = Values::take(&mut Unpacker::new(&bytes), count) {
-                while column.next().is_some() {}
+                prop_assert!((0..count).all(|_| column.next().is_some()));
+                prop_assert_eq!(column.next(), None);
             }
         }
     }
