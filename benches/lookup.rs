@@ -164,7 +164,7 @@ const TIMES: f64 = 20.0;
 
 /// Milliseconds of processor time of one run of a command.
 fn milliseconds(arguments: &[&str]) -> f64 {
-    let script = format!("TIMEFORMAT='%3U %3S'; time for i in {{1..{TIMES}}}; do \"$@\" >/dev/null; done");
+    let script = format!("TIMEFORMAT='%3U %3S'; time for i in {{1..{TIMES}}}; do \"$@\" >/dev/null 2>&1; done");
     let output = Command::new("bash").args(["-c", &script, "bash"]).args(arguments).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     let seconds = told.split_whitespace().map(|field| field.parse::<f64>().unwrap());
@@ -193,22 +193,20 @@ fn main() {
     println!("{commits} commits, {size} bytes, {each:.2} bytes each");
     let middle = commits / 2;
     let text = walproof::clock::Clock::utc().iso(time(middle));
-    let questions = [
-        ("a time", vec!["--time".to_owned(), text]),
-        ("an xid", vec!["--xid".to_owned(), xid(middle).to_string()]),
-        ("an LSN", vec!["--lsn".to_owned(), lsn(middle).to_string()]),
-        ("a name", vec!["--name".to_owned(), "none".to_owned()]),
-    ];
-    for (what, question) in questions {
-        let catalog = catalog.to_str().unwrap();
-        let mut arguments =
-            vec![env!("CARGO_BIN_EXE_walproof"), "find", "simulated", "--offline", "--catalog", catalog];
-        arguments.extend(question.iter().map(String::as_str));
+    let ask = |what: &str, question: &[&str]| {
+        let mut arguments = vec![env!("CARGO_BIN_EXE_walproof")];
+        arguments.extend(question);
+        arguments.extend(["simulated", "--offline", "--catalog", catalog.to_str().unwrap()]);
         let (mebibytes, told) = mebibytes(&arguments);
-        assert!(told.contains("event") || what == "a name", "{told}");
+        assert!(told.contains("event") || told.contains("base backup") || what.ends_with("a name"), "{told}");
         let best = (0..5).map(|_| milliseconds(&arguments)).fold(f64::MAX, f64::min);
-        println!("find by {what}: {best:.1} ms of processor time, {mebibytes:.1} MiB");
-    }
+        println!("{what}: {best:.1} ms of processor time, {mebibytes:.1} MiB");
+    };
+    ask("find by a time", &["find", "--time", &text]);
+    ask("find by an xid", &["find", "--xid", &xid(middle).to_string()]);
+    ask("find by an LSN", &["find", "--lsn", &lsn(middle).to_string()]);
+    ask("find by a name", &["find", "--name", "none"]);
+    ask("resolve a time", &["resolve", "--target-time", &text]);
     let again = folder.path().join("again");
     let archive = archive(SEGMENTS_AGAIN);
     simulate(&archive, &again, 10);

@@ -90,7 +90,10 @@ impl Ends {
             for _ in 0..count {
                 let kind = open.kinds.next()?;
                 kinds.add(kind);
-                what(kind, &mut extras)?;
+                // Nearly all are plain.
+                if kind & !(ABORTED | PREPARED) != 0 {
+                    what(kind, &mut extras)?;
+                }
             }
             if !extras.is_done() {
                 return None;
