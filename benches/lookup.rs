@@ -164,7 +164,8 @@ const TIMES: f64 = 20.0;
 
 /// Milliseconds of processor time of one run of a command.
 fn milliseconds(arguments: &[&str]) -> f64 {
-    let script = format!("TIMEFORMAT='%3U %3S'; time for i in {{1..{TIMES}}}; do \"$@\" >/dev/null 2>&1; done");
+    let script =
+        format!("TIMEFORMAT='%3U %3S'; time for i in {{1..{TIMES}}}; do \"$@\" >/dev/null 2>&1; done");
     let output = Command::new("bash").args(["-c", &script, "bash"]).args(arguments).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     let seconds = told.split_whitespace().map(|field| field.parse::<f64>().unwrap());

@@ -173,21 +173,13 @@ fn choose(block: &[i64]) -> (i64, u8) {
     (best.1, cheapest_width(block, best.1).1)
 }
 
-/// Distance from the base where it can be packed.
-const fn distance(value: i64, base: i64) -> Option<u64> {
-    if value < base { None } else { Some(value.wrapping_sub(base).cast_unsigned()) }
-}
-
 /// Bytes that a block takes at its best width.
 fn cheapest_width(block: &[i64], base: i64) -> (u64, u8) {
     // How many numbers need exactly so many bits; the last of these are below the base.
     let mut counts = [0u32; 66];
     for value in block {
-        let bits = match distance(*value, base) {
-            Some(distance) => 64 - distance.leading_zeros(),
-            None => 65,
-        };
-        counts[bits as usize] += 1;
+        let bits = 64 - distance(*value, base).leading_zeros();
+        counts[if *value < base { 65 } else { bits as usize }] += 1;
     }
     let below = 3 * u64::from(counts[65]);
     let lanes = block.len().div_ceil(LANE) as u64;
@@ -221,37 +213,37 @@ fn put_block(block: &[i64], out: &mut Vec<u8>) {
     let (base, width) = choose(block);
     out.push(width);
     put_number(out, zigzag(base));
-    let mut exceptions: Vec<(u8, u64)> = Vec::new();
+    // Which ones do not fit: each is written down, and only counted if it does not.
+    let mut odd = [0u8; BLOCK + 1];
+    let mut odd_ones = 0;
     let packer = BitPacker1x::new();
     for (lane, values) in block.chunks(LANE).enumerate() {
         let mut distances = [0u32; LANE];
-        let mut odd = false;
-        for (place, value) in distances.iter_mut().zip(values) {
-            let distance = value.wrapping_sub(base).cast_unsigned();
+        for (index, (place, value)) in (lane * LANE..).zip(distances.iter_mut().zip(values)) {
+            let distance = distance(*value, base);
+            let fits = distance >> width == 0;
             #[expect(clippy::cast_possible_truncation, reason = "where it does not fit it is not kept")]
             let low = distance as u32;
-            *place = low;
-            odd |= *value < base || distance >> width != 0;
-        }
-        if odd {
-            for (index, (place, value)) in distances.iter_mut().zip(values).enumerate() {
-                let near = distance(*value, base).filter(|distance| distance >> width == 0);
-                if near.is_none() {
-                    *place = 0;
-                    #[expect(clippy::cast_possible_truncation, reason = "a block has 256 numbers")]
-                    exceptions.push(((lane * LANE + index) as u8, zigzag(value.wrapping_sub(base))));
-                }
-            }
+            *place = if fits { low } else { 0 };
+            #[expect(clippy::cast_possible_truncation, reason = "a block has 256 numbers")]
+            let index = index as u8;
+            odd[odd_ones] = index;
+            odd_ones += usize::from(!fits);
         }
         let mut packed = [0u8; 4 * LANE];
         let bytes = packer.compress(&distances, &mut packed, width);
         out.extend_from_slice(&packed[..bytes]);
     }
-    put_number(out, exceptions.len() as u64);
-    for (index, distance) in exceptions {
-        out.push(index);
-        put_number(out, distance);
+    put_number(out, odd_ones as u64);
+    for index in &odd[..odd_ones] {
+        out.push(*index);
+        put_number(out, zigzag(block[usize::from(*index)].wrapping_sub(base)));
     }
+}
+
+/// Distance from the base. One that wrapped around comes back when the base is added.
+const fn distance(value: i64, base: i64) -> u64 {
+    value.wrapping_sub(base).cast_unsigned()
 }
 
 fn take_block(from: &mut Unpacker<'_>, values: &mut [i64]) -> Option<()> {

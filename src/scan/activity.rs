@@ -123,6 +123,7 @@ impl Default for TableSets {
 
 impl TableSets {
     /// The set that `set` becomes with `table`.
+    #[inline]
     fn with(&mut self, set: u32, table: RelationFile) -> u32 {
         let slot = slot(set.wrapping_mul(7) ^ table.number);
         match self.recent[slot] {
@@ -135,6 +136,7 @@ impl TableSets {
         }
     }
 
+    #[inline(never)]
     fn find(&mut self, set: u32, table: RelationFile) -> u32 {
         if let Some(grown) = self.grown.get(&(set, table)) {
             return *grown;
@@ -294,6 +296,7 @@ impl Gatherer {
         }
     }
 
+    #[inline(never)]
     fn find(&mut self, key: (u32, u32)) -> Place {
         let new = || Activity { owner: key.0, xid: key.1, ..Activity::default() };
         if self.all.last().is_none_or(|last| key_of(last) < key) {

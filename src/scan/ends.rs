@@ -39,13 +39,8 @@ impl Ends {
     /// # Errors
     /// They cannot be compressed.
     pub(crate) fn split(events: &[Event]) -> std::io::Result<(Self, Vec<Event>)> {
-        let in_order = events.windows(2).all(|pair| matches!(pair, [a, b] if a.lsn < b.lsn));
-        let columnar = |event: &&Event| in_order && is_columnar(event);
-        let others = events.iter().filter(|event| !columnar(event)).cloned().collect();
-        Ok((Self::of(events.iter().filter(columnar))?, others))
-    }
-
-    fn of<'e>(events: impl Iterator<Item = &'e Event>) -> std::io::Result<Self> {
+        let in_order = events.is_sorted_by(|a, b| a.lsn < b.lsn);
+        let mut others = Vec::new();
         let mut ends = Self::default();
         let mut extras = Vec::new();
         // Who owns how many of those that follow one another.
@@ -53,6 +48,10 @@ impl Ends {
         let (mut places, mut lengths, mut times) = (Steps::new(), Column::new(), Steps::new());
         let (mut xids, mut kinds) = (Steps::new(), Column::new());
         for event in events {
+            if !in_order || !is_columnar(event) {
+                others.push(event.clone());
+                continue;
+            }
             match owners.last_mut() {
                 Some((owner, count)) if *owner == event.owner => *count += 1,
                 _ => owners.push((event.owner, 1)),
@@ -66,7 +65,7 @@ impl Ends {
             kinds.push(kind);
         }
         if owners.is_empty() {
-            return Ok(ends);
+            return Ok((ends, others));
         }
         let out = &mut ends.columns;
         put_number(out, owners.iter().map(|(_, count)| count).sum());
@@ -77,7 +76,7 @@ impl Ends {
         xids.finish(out);
         kinds.finish(out);
         ends.extras = squeeze(&extras)?;
-        Ok(ends)
+        Ok((ends, others))
     }
 
     /// What [`bytes`](Self::bytes) gave, from where it was kept. `None`: it is none of that.

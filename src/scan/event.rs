@@ -4,7 +4,7 @@ use crate::wal::payload::Reader;
 use crate::wal::payload::xact::{self, DroppedStats, Prepare, TransactionEnd};
 use crate::wal::payload::xlog::{self, CheckPoint, EndOfRecovery, ParameterChange, RestorePoint};
 use crate::wal::record::{RecordHeader, RelationFile, ResourceManager};
-use crate::wal::walk::Record;
+use crate::wal::walk::{Glimpse, Record};
 use crate::wal::{Lsn, Major, PgTime, TimelineId, Xid};
 
 /// One thing that happened.
@@ -148,6 +148,23 @@ impl Event {
         Some(Self { lsn: record.lsn, end: record.end, owner: record.owner, xid, time, what })
     }
 
+    /// The end of a transaction that a record of its manager is, if it says nothing but its time.
+    #[inline]
+    pub fn plain_end(glimpse: &Glimpse<'_>) -> Option<Self> {
+        let Glimpse { lsn, owner, header, .. } = *glimpse;
+        let operation = xact::Operation::from_info(header.info()).filter(|o| o.ends_transaction())?;
+        let main = glimpse.bare_main().filter(|main| xact::says_only_its_time(main, header.info()))?;
+        let time = Some(xact::end_time(main)?);
+        Some(Self {
+            lsn,
+            end: glimpse.end(),
+            owner,
+            xid: header.xid(),
+            time,
+            what: What::End(end_of(operation)),
+        })
+    }
+
     /// Whether a record with this header may be an event: then all of it is needed.
     pub fn may_be(header: &RecordHeader) -> bool {
         match header.resource_manager() {
@@ -189,8 +206,7 @@ fn transaction(record: &Record<'_>, major: Major) -> Option<(Xid, Option<PgTime>
         return None;
     }
     let time = xact::end_time(main)?;
-    let prepared = matches!(operation, xact::Operation::CommitPrepared | xact::Operation::AbortPrepared);
-    let end = End { committed: operation.is_commit(), prepared, details: None };
+    let end = end_of(operation);
     if xact::says_only_its_time(main, header.info()) && record.is_whole() {
         return Some((header.xid(), Some(time), What::End(end)));
     }
@@ -201,6 +217,12 @@ fn transaction(record: &Record<'_>, major: Major) -> Option<(Xid, Option<PgTime>
         |end| end_details(&end, record.is_whole()),
     );
     Some((xid, Some(time), What::End(End { details, ..end })))
+}
+
+/// An end that says no more than which one it is.
+fn end_of(operation: xact::Operation) -> End {
+    let prepared = matches!(operation, xact::Operation::CommitPrepared | xact::Operation::AbortPrepared);
+    End { committed: operation.is_commit(), prepared, details: None }
 }
 
 /// What is worth keeping of a commit or abort; `None` if it is nothing but its time.

@@ -259,11 +259,11 @@ impl Collector {
         }
     }
 
-    /// Whether a record of the Transaction manager is done with: only times are wanted, and it has none, or nothing but
-    /// main data, whose time is counted here.
+    /// Whether a record of the Transaction manager is done with: it has no time, where only times are wanted, or nothing
+    /// but main data, whose time is counted here.
     fn counts_end(&mut self, glimpse: &Glimpse<'_>) -> bool {
         if self.detail != Detail::Summary {
-            return false;
+            return self.takes_end(glimpse);
         }
         let Some(operation) = xact::Operation::from_info(glimpse.header.info()) else { return false };
         let time = glimpse.bare_main().and_then(xact::end_time);
@@ -274,6 +274,16 @@ impl Collector {
             }
             (ends, ..) => !ends,
         }
+    }
+
+    /// Takes the end of a transaction that says nothing but its time; any other record must be taken apart.
+    fn takes_end(&mut self, glimpse: &Glimpse<'_>) -> bool {
+        let (Some(event), Some(run)) = (Event::plain_end(glimpse), self.transactions.last_mut()) else {
+            return false;
+        };
+        run.add_event(&event);
+        self.events.push(event);
+        true
     }
 
     fn transaction(&mut self, record: &Record<'_>) {

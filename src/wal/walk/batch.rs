@@ -233,8 +233,7 @@ impl<S: Sink> Walk<S> {
     fn hand_on(&mut self, glimpse: &Glimpse<'_>) -> bool {
         let Glimpse { lsn, owner, header, body } = *glimpse;
         let Ok(layout) = self.check(body) else { return false };
-        let end = lsn.plus(aligned(HEADER_BYTES + body.len()) as u64);
-        self.sink.record(&Record { lsn, end, owner, header, layout, body });
+        self.sink.record(&Record { lsn, end: glimpse.end(), owner, header, layout, body });
         true
     }
 }

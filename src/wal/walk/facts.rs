@@ -1,5 +1,6 @@
 //! What a walk is told, what it hands out, and what it finds.
 
+use super::gathered::aligned;
 use crate::wal::fault::Fault;
 use crate::wal::lsn::{Lsn, SegmentSize, TimelineId};
 use crate::wal::owners::Owners;
@@ -93,6 +94,12 @@ pub struct Glimpse<'a> {
 }
 
 impl<'a> Glimpse<'a> {
+    /// End of the record: where the next one begins, but for the header of a page.
+    #[inline(always)]
+    pub const fn end(&self) -> Lsn {
+        self.lsn.plus(aligned(HEADER_BYTES + self.body.len()) as u64)
+    }
+
     /// The main data of a record that has nothing else, as most ends of transactions; `None` of any other.
     #[inline(always)]
     pub fn bare_main(&self) -> Option<&'a [u8]> {
