@@ -77,7 +77,7 @@ codes! {
     TimelineDiverges "timeline-diverges" Error;
     /// Two stored copies of one segment hold different WAL.
     DuplicateDiffers "duplicate-differs" Error;
-    /// An object was obtained and cannot be decoded.
+    /// An object was obtained and cannot be decoded, or could not be obtained: then the exit status is 3.
     Unreadable "unreadable" Error;
     /// Segments of another cluster stand among these: two servers archive to one place.
     ForeignCluster "foreign-cluster" Error;

@@ -23,7 +23,7 @@ use support::{account, recorded::Recording};
 use walproof::archive::fault::{Fault, Faulty};
 use walproof::archive::memory::Memory;
 use walproof::archive::{Archive, LayoutChoice, Secrets};
-use walproof::audit::{AuditError, Options, audit};
+use walproof::audit::{AuditError, Options, Unread, audit};
 
 /// The version whose archive is harmed; `support::wounds` speaks of its segments.
 const VERSION: &str = "14";
@@ -249,7 +249,10 @@ fn a_file_without_permission_is_status_3_and_named() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert!(stderr.contains(name) && stderr.to_lowercase().contains("permission denied"), "{stderr}");
-    assert!(output.stdout.is_empty());
+    // What could be read is told all the same.
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.starts_with("NOT VERIFIED") && told.contains("1 file left unread"), "{told}");
+    assert!(told.contains("2 segments") && told.contains("1 damaged"), "{told}");
     // Nor is one that tells how far the WAL goes passed over.
     let teller = "000000010000000000000006.00000028.backup";
     archive.remove(name);
@@ -272,19 +275,33 @@ fn bytes_that_cannot_be_obtained_are_never_a_verdict() {
     for name in ["000000010000000000000008", "000000010000000000000009", "00000002.history"] {
         memory.put(name, fs::read(folder.join(name)).unwrap());
     }
+    let mut told_of = 0;
     for fault in [Fault::Refused, Fault::BreaksOff, Fault::Short, Fault::Vanished] {
         for good in 0.. {
-            let faulty = Faulty::new(memory.clone(), fault, good);
-            let store = Box::new(faulty.clone());
-            let archive = Archive::of_store("memory", store, LayoutChoice::Auto, Secrets::default()).unwrap();
-            let outcome = audit(&archive, &Options::default(), &|_| {});
-            if !faulty.has_struck() {
-                assert!(good > 3 && !outcome.unwrap().is_damaged());
+            let outcome = |unread| {
+                let faulty = Faulty::new(memory.clone(), fault, good);
+                let store = Box::new(faulty.clone());
+                let archive =
+                    Archive::of_store("memory", store, LayoutChoice::Auto, Secrets::default()).unwrap();
+                let options = Options { unread, ..Options::default() };
+                (audit(&archive, &options, &|_| {}), faulty.has_struck())
+            };
+            let (strict, has_struck) = outcome(Unread::IsAnError);
+            let (told, struck_again) = outcome(Unread::IsTold);
+            assert_eq!(has_struck, struck_again);
+            if !has_struck {
+                assert!(good > 3 && !strict.unwrap().is_damaged() && !told.unwrap().is_damaged());
                 break;
             }
-            assert!(matches!(outcome, Err(AuditError::Store(_))), "{fault:?} at {good}");
+            assert!(matches!(strict, Err(AuditError::Store(_))), "{fault:?} at {good}");
+            if let Ok(told) = told {
+                assert!(told.is_damaged() && !told.unread.is_empty(), "{fault:?} at {good}");
+                told_of += 1;
+            }
         }
     }
+    // Two segments, and each kind of fault.
+    assert!(told_of >= 8, "{told_of}");
 }
 
 /// A file that is written to, or removed, between the listing and the reading.

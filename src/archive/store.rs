@@ -160,6 +160,13 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether it says nothing of other objects.
+    pub const fn is_of_one_object(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Changed { .. })
+    }
+}
+
 /// Reading an object failed: the bytes could not be had, or were had and are not what they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {

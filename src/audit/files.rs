@@ -136,6 +136,14 @@ fn whole_file(file: &FileRecord, newest: Option<ClusterId>, for_later: bool) -> 
             place(Code::Unreadable, format!("{} cannot be decoded: {detail}", file.path))
                 .expecting("a segment", detail)
         }
+        FileFault::Unread { detail } => {
+            let finding =
+                place(Code::Unreadable, detail.clone()).expecting("a segment", "nothing: it was left unread");
+            Finding {
+                impact: Some(format!("nobody knows whether a replay can pass {}", file.name)),
+                ..finding
+            }
+        }
     })
 }
 
@@ -268,8 +276,13 @@ fn partial(
 
 fn differing(survey: &Survey, a: usize, b: usize) -> Option<Finding> {
     let (first, second) = (survey.chains.files.get(a)?, survey.chains.files.get(b)?);
-    if let Some(FileFault::Undecodable { detail }) = &second.fault {
-        let message = format!("{}, another copy of {}, cannot be decoded: {detail}", second.path, first.path);
+    let nothing_of_it = match &second.fault {
+        Some(FileFault::Undecodable { detail }) => Some(("cannot be decoded", detail)),
+        Some(FileFault::Unread { detail }) => Some(("was left unread", detail)),
+        _ => None,
+    };
+    if let Some((what, detail)) = nothing_of_it {
+        let message = format!("{}, another copy of {}, {what}: {detail}", second.path, first.path);
         let finding = Finding::new(Code::Unreadable, message).in_segment(first.name);
         let at = start_of(first, None);
         let finding = finding.on(first.name.timeline).at(at, 0).expecting("a segment", detail);

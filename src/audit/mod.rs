@@ -57,6 +57,19 @@ pub struct Options {
     pub clock: Clock,
     /// How much to keep of what happened.
     pub detail: Detail,
+    /// What to do about a file whose bytes cannot be obtained.
+    pub unread: Unread,
+}
+
+/// What to do about a file whose bytes cannot be obtained.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Unread {
+    /// Nothing is said of the archive.
+    #[default]
+    IsAnError,
+    /// It is told ([`Audit::unread`]), and the others are read all the same: unless so many fail one after the other that
+    /// it is not the files.
+    IsTold,
 }
 
 impl Default for Options {
@@ -68,6 +81,7 @@ impl Default for Options {
             max_age: None,
             clock: Clock::utc(),
             detail: Detail::Summary,
+            unread: Unread::default(),
         }
     }
 }
@@ -110,6 +124,8 @@ pub struct Audit {
     pub others: Vec<OtherCluster>,
     /// What is wrong or worth knowing: worst first, then by place.
     pub findings: Vec<Finding>,
+    /// Why the bytes of files could not be obtained ([`Unread::IsTold`]): of these nothing is known.
+    pub unread: Vec<String>,
     /// Only a part of the archive was asked for, and nothing is said of the rest.
     pub of_part: bool,
 }
@@ -130,9 +146,9 @@ pub struct OtherCluster {
 }
 
 impl Audit {
-    /// Whether anything is wrong that nobody accepted.
+    /// Whether anything is wrong that nobody accepted, or was left unread.
     pub fn is_damaged(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+        !self.unread.is_empty() || self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
 }
 
@@ -314,6 +330,7 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
         timelines,
         others,
         findings,
+        unread: survey.unread.clone(),
         of_part: options.timeline.is_some() || options.from.is_some() || options.to.is_some(),
     }
 }

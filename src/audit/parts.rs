@@ -33,6 +33,7 @@ pub(super) fn absorb(audit: &mut Audit, earlier: Audit, group: &str) {
         });
     }
     audit.others.extend(earlier.others);
+    audit.unread.extend(earlier.unread);
     // Both listings saw the whole archive, and told the same of what is no WAL.
     let of_listing = |finding: &Finding| finding.code == Code::UnknownFile;
     audit.findings.extend(earlier.findings.into_iter().filter(|finding| !of_listing(finding)));

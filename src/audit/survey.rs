@@ -1,9 +1,9 @@
 //! Reads the files of a plan, many at once, and joins them in order.
 
-use super::{AuditError, Options, Plan, Progress};
+use super::{AuditError, Options, Plan, Progress, Unread};
 use crate::archive::{Archive, Entry};
 use crate::chain::chains::Chains;
-use crate::scan::{Expectation, FactStore, SegmentFacts, Workbench, scan_or_recall};
+use crate::scan::{Expectation, FactStore, FileFault, SegmentFacts, Workbench, scan_or_recall, unread};
 use crate::wal::{Lsn, Owners, TimelineId, WalFileName};
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Files scanned before they are joined: what bounds the memory that fragments and events take.
 const FILES_IN_FLIGHT: usize = 64;
+/// Where more files than this fail one after the other, it is not the files.
+const UNREAD_IN_A_ROW_MAX: u64 = 10;
 
 /// Every file, read and joined.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +22,8 @@ pub struct Survey {
     pub chains: Chains,
     /// Bytes of WAL read.
     pub bytes: u64,
+    /// Why the bytes of files could not be obtained.
+    pub unread: Vec<String>,
 }
 
 /// What is known of the files of one timeline before they are read.
@@ -52,7 +56,7 @@ pub fn survey_with(
 ) -> Result<Survey, AuditError> {
     let outlooks = outlooks(plan);
     let files_total = plan.entries.len() as u64;
-    let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (files, bytes, failed_in_a_row) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let mut survey = Survey::default();
     let mut first = 0;
     while let Some(batch) = next_batch(&plan.entries, first) {
@@ -73,8 +77,21 @@ pub fn survey_with(
             .enumerate()
             .map(|(offset, entry)| {
                 let expectation = expectation(plan, first + offset, entry, &outlooks, options);
-                let facts = BENCH
-                    .with_borrow_mut(|bench| scan_or_recall(archive, entry, &expectation, bench, store))?;
+                let facts =
+                    BENCH.with_borrow_mut(|bench| scan_or_recall(archive, entry, &expectation, bench, store));
+                let facts = match facts {
+                    Ok(facts) => {
+                        failed_in_a_row.store(0, Ordering::Relaxed);
+                        facts
+                    }
+                    Err(error) if options.unread == Unread::IsTold && error.is_of_one_object() => {
+                        if failed_in_a_row.fetch_add(1, Ordering::Relaxed) >= UNREAD_IN_A_ROW_MAX {
+                            return Err(error.into());
+                        }
+                        unread(entry, &expectation, &error)
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 let bytes = bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
                 let files = files.fetch_add(1, Ordering::Relaxed) + 1;
                 progress(Progress { files, files_total, bytes });
@@ -85,6 +102,9 @@ pub fn survey_with(
         put_better_copies_first(&mut scanned, |facts| facts);
         for facts in scanned {
             survey.bytes += facts.bytes;
+            if let Some(FileFault::Unread { detail }) = &facts.fault {
+                survey.unread.push(detail.clone());
+            }
             let Some(outlook) = outlooks.get(&facts.name.timeline) else { continue };
             survey.chains.push(facts, &outlook.owners, &outlook.forks);
         }

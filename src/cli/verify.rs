@@ -3,9 +3,10 @@
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
 use super::reading::Reading;
-use crate::audit::Options;
+use crate::audit::{Options, Unread};
 use crate::clock;
 use crate::report::json::Document;
+use crate::report::text::counted;
 use crate::report::verify;
 use crate::retention::baseline;
 use crate::wal::{TimelineId, WalFileName};
@@ -59,6 +60,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, CommandError> {
         to: args.to,
         max_age: args.max_age.map(|age| (age, clock::now())),
         clock: clock.clone(),
+        unread: Unread::IsTold,
         ..Options::default()
     };
     let begun = Instant::now();
@@ -82,6 +84,14 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, CommandError> {
             let text = document.render().map_err(|error| CommandError::Failed(error.to_string()))?;
             common::answer(&text)?;
         }
+    }
+    if let [first, others @ ..] = audit.unread.as_slice() {
+        let more = if others.is_empty() {
+            String::new()
+        } else {
+            format!(", and {} more", counted(others.len() as u64, "file"))
+        };
+        return Err(CommandError::Failed(format!("{first}{more}: nothing is known of what was left unread")));
     }
     Ok(if audit.is_damaged() { Status::Bad } else { Status::Good })
 }

@@ -151,7 +151,11 @@ fn verdict(audit: &Audit, location: &str, palette: Palette) -> String {
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let of_accepted = |f: &&Finding| f.acknowledged && f.code.severity() == Severity::Error;
     let accepted = audit.findings.iter().filter(of_accepted).count() as u64;
-    let mut line = if errors > 0 {
+    let mut line = if !audit.unread.is_empty() {
+        let unread = counted(audit.unread.len() as u64, "file");
+        let errors = counted(errors, "error");
+        format!("{}  {location}: {unread} left unread; {errors} in all", palette.bad("NOT VERIFIED"))
+    } else if errors > 0 {
         format!("{}  {location}: {}", palette.bad("DAMAGED"), counted(errors, "error"))
     } else if accepted > 0 {
         let known = format!(

@@ -36,6 +36,11 @@ pub enum FileFault {
         /// What the decoder said.
         detail: String,
     },
+    /// Its bytes could not be obtained, and nothing is known of them.
+    Unread {
+        /// Why.
+        detail: String,
+    },
 }
 
 /// The facts of one file: all that anybody will ask of its bytes.

@@ -22,6 +22,6 @@ pub mod zone;
 pub use event::Event;
 pub use events::Events;
 pub use facts::{FileFault, SegmentFacts};
-pub use segment::{Detail, Expectation, scan_segment};
+pub use segment::{Detail, Expectation, scan_segment, unread};
 pub use store::{FactStore, scan_or_recall};
 pub use workbench::Workbench;

@@ -61,6 +61,7 @@ pack_enum! {
         3 => NotWal { magic },
         4 => Zero,
         5 => Undecodable { detail },
+        6 => Unread { detail },
     }
     Seen { 0 => Page(rows), 1 => Row { offset, row }, 2 => Update { offset, old, prefix, suffix, row } }
     What {

@@ -57,11 +57,7 @@ pub fn scan_segment(
     expectation: &Expectation,
     bench: &mut Workbench,
 ) -> Result<SegmentFacts, StoreError> {
-    let (name, partial) = match entry.name {
-        WalFileName::Segment(name) => (name, false),
-        WalFileName::Partial(name) | WalFileName::Backup(name, _) => (name, true),
-        WalFileName::History(timeline) => (SegmentName { timeline, log: 0, segment: 0 }, true),
-    };
+    let (name, partial) = name_of(entry);
     let mut scan = Scan::new(name, expectation, Some(entry.stored_size()));
     scan.room = std::mem::take(&mut bench.room);
     let read = archive.read(entry, &mut bench.scratch, &mut |piece| scan.feed(piece));
@@ -78,6 +74,23 @@ pub fn scan_segment(
         facts.fault = Some(FileFault::Undecodable { detail });
     }
     Ok(facts)
+}
+
+/// The facts of a file whose bytes could not be obtained.
+pub fn unread(entry: &Entry, expectation: &Expectation, why: &StoreError) -> SegmentFacts {
+    let (name, partial) = name_of(entry);
+    let nothing = Scan::new(name, expectation, None).finish();
+    let path = entry.object.path.display().to_string();
+    SegmentFacts { partial, path, fault: Some(FileFault::Unread { detail: why.to_string() }), ..nothing }
+}
+
+/// The segment that a file stands for, and whether it is called something else.
+fn name_of(entry: &Entry) -> (SegmentName, bool) {
+    match entry.name {
+        WalFileName::Segment(name) => (name, false),
+        WalFileName::Partial(name) | WalFileName::Backup(name, _) => (name, true),
+        WalFileName::History(timeline) => (SegmentName { timeline, log: 0, segment: 0 }, true),
+    }
 }
 
 /// A scan in progress: first bytes are gathered until the kind of WAL is known, then walked.

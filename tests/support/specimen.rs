@@ -89,7 +89,7 @@ impl Specimen {
     }
 
     fn judge(&self, facts: impl Iterator<Item = SegmentFacts>) -> Audit {
-        let mut survey = Survey { chains: Chains::default(), bytes: 0 };
+        let mut survey = Survey::default();
         for facts in facts {
             let timeline = facts.name.timeline;
             survey.bytes += facts.bytes;
