@@ -170,12 +170,12 @@ fn recycled(file: &FileRecord, for_later: bool, start: Lsn) -> Finding {
             ),
         )
     };
-    let found = if zero { "0000".to_owned() } else { "another position".to_owned() };
-    Finding::new(code, message)
-        .in_segment(file.name)
-        .on(file.name.timeline)
-        .at(start, 0)
-        .expecting(start, found)
+    let finding = Finding::new(code, message).in_segment(file.name).on(file.name.timeline).at(start, 0);
+    if zero {
+        finding.expecting("the page magic of a version", "0000")
+    } else {
+        finding.expecting(start, "another position")
+    }
 }
 
 /// The files, by their place among all, that hold old WAL or zeros and stand where a server keeps such files: behind all

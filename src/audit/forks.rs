@@ -1,6 +1,7 @@
 //! Where timelines leave one another: histories held to the WAL, and the seam at the fork.
 
 use super::gaps::Hole;
+use super::tail;
 use super::timelines::ClusterView;
 use crate::chain::chains::FileRecord;
 use crate::chain::range::{CountedRun, Range};
@@ -30,6 +31,7 @@ pub(super) fn findings(view: &ClusterView<'_>) -> Vec<Finding> {
             first.start.segment(view.id.segment_size) == parent.switch.segment(view.id.segment_size);
         if at_fork {
             findings.extend(divergence(view, first, parent));
+            findings.extend(cut_off(view, first, parent));
         }
     }
     findings
@@ -247,6 +249,19 @@ fn divergence(view: &ClusterView<'_>, child: &Range, parent: &HistoryEntry) -> O
         .at(parent.switch, parent.switch.offset_in_segment(view.id.segment_size))
         .expecting(format!("CRC-32C {theirs:08X} as {parents}"), format!("{ours:08X}")),
     )
+}
+
+/// The first file of a timeline has its parent's WAL up to the fork from the beginning.
+///
+/// PostgreSQL: `XLogInitNewTimeline` in `src/backend/access/transam/xlog.c`, 9.5 to 19.
+fn cut_off(view: &ClusterView<'_>, child: &Range, parent: &HistoryEntry) -> Option<Finding> {
+    let ends = tail::ends_before(child, parent.switch)?;
+    let message = format!(
+        "the WAL in segment {} ends at {ends}, before the fork at {}: the first file of a timeline has its parent's \
+         WAL up to there",
+        child.first, parent.switch
+    );
+    Some(tail::ends_early(view, child, ends, message).expecting(format!("WAL up to {}", parent.switch), ends))
 }
 
 /// Digest of a file's bytes up to `lsn`. None of a file with other bytes in its padding there, or from another cluster.

@@ -95,7 +95,7 @@ fn holes_on_paths(
     for (timeline, due) in paths {
         let mut legs = legs(view, timeline, due);
         legs.retain(|leg| asked.timeline.is_none_or(|only| leg.timeline == only));
-        let begin = asked.first.or_else(|| legs.iter().find_map(|leg| first_present(view, leg)));
+        let begin = asked.first.or_else(|| begin(view, &legs));
         let Some(begin) = begin else { continue };
         let history = view.history(timeline).unwrap_or_else(|| History::without_parents(timeline));
         let mut in_front = Segments::default();
@@ -113,7 +113,35 @@ fn holes_on_paths(
             in_front.extend(own(from, leg.last));
         }
     }
-    holes
+    united(holes)
+}
+
+/// Where the archive begins on a path: with its first file, or with the first of a timeline of which only the parent's
+/// file of the same number is left. Retention goes by number, and would have taken both.
+fn begin(view: &ClusterView<'_>, legs: &[Leg]) -> Option<SegmentNumber> {
+    let (index, present) =
+        legs.iter().enumerate().find_map(|(index, leg)| Some((index, first_present(view, leg)?)))?;
+    let has = |leg: &Leg, number| {
+        view.cluster.chains.get(&leg.timeline).is_some_and(|chain| chain.present.contains(number))
+    };
+    let own = legs.get(index)?.first;
+    let is_parents = legs.get(..index)?.iter().any(|ancestor| has(ancestor, own));
+    Some(if is_parents { own.min(present) } else { present })
+}
+
+/// Holes that overlap as one: two paths may need different parts of what is missing on a timeline that both go through.
+fn united(holes: BTreeMap<Hole, Option<String>>) -> BTreeMap<Hole, Option<String>> {
+    let mut united: Vec<(Hole, Option<String>)> = Vec::new();
+    for (hole, island) in holes {
+        match united.last_mut() {
+            Some((last, of_last)) if last.has(hole.timeline, hole.first) => {
+                last.count = last.count.max(hole.last().0 + 1 - last.first.0);
+                *of_last = of_last.take().filter(|_| island.is_some());
+            }
+            _ => united.push((hole, island)),
+        }
+    }
+    united.into_iter().collect()
 }
 
 /// What a person named as the first and the last file of a part is due, whatever else is there.

@@ -291,6 +291,7 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
         of_cluster
             .extend(gaps::findings(&view, &told, |hole, finding| witnesses.explain(&view, hole, finding)));
         of_cluster.extend(witnesses.fork_not_archived(&view));
+        of_cluster.extend(witnesses.ended_early(&view));
         of_cluster.extend(forks::findings(&view));
         of_cluster.extend(tail::findings(&view, &stretches));
         of_cluster.retain(|finding| !contradicted.explains(finding));

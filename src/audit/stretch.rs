@@ -8,7 +8,7 @@
 use super::timelines::ClusterView;
 use crate::chain::range::{CountedRun, Range};
 use crate::scan::stats::Transactions;
-use crate::wal::{Lsn, TimelineId};
+use crate::wal::{Lsn, SegmentNumber, TimelineId};
 use std::collections::BTreeMap;
 
 /// Unbroken verified WAL of one owner.
@@ -58,6 +58,22 @@ impl Stretches {
     }
 }
 
+impl Stretches {
+    /// Takes runs of a copy in segment `number` which neither a file of their owners nor another copy has.
+    fn add_new(&mut self, view: &ClusterView<'_>, number: SegmentNumber, copied: &[&CountedRun]) {
+        for counted in copied {
+            let owner = counted.run.owner;
+            let has_file =
+                view.cluster.chains.get(&owner).is_some_and(|chain| chain.present.contains(number));
+            let is_known =
+                self.of(owner).iter().any(|s| s.start <= counted.run.first && counted.run.end <= s.end);
+            if !has_file && !is_known {
+                self.add(counted, false, false);
+            }
+        }
+    }
+}
+
 /// Gives every run of a cluster to its owner.
 pub fn stretches(view: &ClusterView<'_>) -> Stretches {
     let mut stretches = Stretches::default();
@@ -103,9 +119,7 @@ fn add_copied(stretches: &mut Stretches, view: &ClusterView<'_>, range: &Range, 
     }
     let edge = view.cluster.chains.get(&owner).and_then(|chain| chain.edge(range.start));
     let Some(edge) = edge else {
-        for counted in copied {
-            stretches.add(counted, false, false);
-        }
+        stretches.add_new(view, number, &copied);
         return;
     };
     // Joined with what stands before it, the copy may begin with the end of a record begun there.
@@ -126,10 +140,6 @@ fn add_copied(stretches: &mut Stretches, view: &ClusterView<'_>, range: &Range, 
             let copied = copied.iter().fold(Transactions::default(), |sum, c| sum.then(c.transactions));
             stretch.transactions = stretch.transactions.then(copied);
         }
-        _ => {
-            for counted in copied {
-                stretches.add(counted, false, false);
-            }
-        }
+        _ => stretches.add_new(view, number, &copied),
     }
 }

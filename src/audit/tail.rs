@@ -7,8 +7,9 @@ use crate::chain::range::Range;
 use crate::clock::span;
 use crate::finding::{Code, Finding, Severity};
 use crate::scan::stats::Transactions;
+use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::walk::Ending;
-use crate::wal::{PgTime, TimelineId};
+use crate::wal::{Lsn, PgTime, TimelineId};
 
 /// A regression of commit times above this is worth a warning, in microseconds.
 const REGRESSION_WARNING_US: i64 = 1_000_000;
@@ -46,6 +47,23 @@ fn incomplete_tail(view: &ClusterView<'_>, last: &Range) -> Option<Finding> {
             .on(last.last.timeline)
             .at(at, at.offset_in_segment(view.id.segment_size)),
     )
+}
+
+/// Where the WAL of a range ends, if that is before `lsn`, which is in its last segment, by more than the header of a page
+/// that would come next.
+pub(super) fn ends_before(range: &Range, lsn: Lsn) -> Option<Lsn> {
+    let (Ending::Zero { from } | Ending::Stale { from, .. }) = range.ending else { return None };
+    let at_page = from.0.is_multiple_of(range.format.page_bytes as u64);
+    let next = if at_page { from.plus(LONG_HEADER_BYTES as u64) } else { from };
+    (next < lsn && lsn <= range.end).then_some(from)
+}
+
+/// The finding that WAL is missing behind `at` in the last segment of a range.
+pub(super) fn ends_early(view: &ClusterView<'_>, range: &Range, at: Lsn, message: String) -> Finding {
+    Finding::new(Code::SegmentEndsEarly, message)
+        .in_segment(range.last)
+        .on(range.last.timeline)
+        .at(at, at.offset_in_segment(view.id.segment_size))
 }
 
 /// The archive's first segment may begin in the middle of a record.

@@ -15,9 +15,10 @@
 
 use super::Options;
 use super::gaps::Hole;
+use super::tail;
 use super::timelines::ClusterView;
 use crate::finding::{Code, Finding, Severity};
-use crate::timeline::HistoryEntry;
+use crate::timeline::{History, HistoryEntry};
 use crate::wal::{Lsn, SegmentName, SegmentNumber, TimelineId, WalFileName};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -124,6 +125,38 @@ impl Witnesses {
             is_on_path && hole.last() <= witness.last
         };
         self.of.iter().find(tells).map(|(_, witness)| witness)
+    }
+
+    /// Segments that are there and whose WAL ends before a place that a witness knows to be written.
+    pub(super) fn ended_early(&self, view: &ClusterView<'_>) -> Vec<Finding> {
+        self.of.iter().filter_map(|(timeline, witness)| self.early_end(view, *timeline, witness)).collect()
+    }
+
+    fn early_end(&self, view: &ClusterView<'_>, timeline: TimelineId, witness: &Witness) -> Option<Finding> {
+        let up_to = witness.up_to?;
+        let size = view.id.segment_size;
+        let number = up_to.segment_of_end(size);
+        let history = view.history(timeline).unwrap_or_else(|| History::without_parents(timeline));
+        // The one that a server reads.
+        let range = history.path().into_iter().rev().filter(|of| has(view, *of, number)).find_map(|of| {
+            let ranges = &view.cluster.chains.get(&of)?.ranges;
+            ranges.iter().find(|range| range.end.segment_of_end(size) == number)
+        })?;
+        let ends = tail::ends_before(range, up_to)?;
+        let message = format!(
+            "the WAL in segment {} ends at {ends}; {} tells that WAL up to {up_to} was written",
+            range.last, witness.file
+        );
+        let finding = tail::ends_early(view, range, ends, message);
+        let finding = finding.expecting(format!("WAL up to {up_to}"), ends);
+        let doubt = self.doubt(view, &Hole { timeline: range.last.timeline, first: number, count: 1 });
+        Some(match doubt {
+            Some(doubt) => {
+                let message = format!("{}, {doubt}", finding.message);
+                Finding { message, ..finding }.rated(Severity::Warning)
+            }
+            None => finding,
+        })
     }
 
     /// The newest timeline's fork, if nobody has archived its segment yet: a promotion of a moment ago, or a loss.

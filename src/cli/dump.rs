@@ -53,6 +53,11 @@ fn manager(name: &str) -> Result<ResourceManager, String> {
 pub(super) fn run(args: &DumpArgs) -> Result<Status, CommandError> {
     let common = &args.common;
     common.set_up()?;
+    if common.offline {
+        let message =
+            "the catalog does not hold every record: dump reads the archive itself, without --offline";
+        return Err(CommandError::Usage(message.to_owned()));
+    }
     let clock = common.clock()?;
     let filter = Filter {
         from: args.from,

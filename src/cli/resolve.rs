@@ -7,7 +7,7 @@ use crate::archive::Archive;
 
 use crate::backup::BaseBackup;
 use crate::clock::{Clock, TimeError};
-use crate::recovery::judge::{JudgeError, read_xid};
+use crate::recovery::judge::{JudgeError, NAME_BYTES, is_restore_point_name, read_xid};
 use crate::recovery::resolve::{Problem, ProblemCode, Resolution, resolve};
 use crate::recovery::{
     Action, Conf, Library, RecoverySettings, Request, Target, TargetSetting, Wanted, fetch, settings,
@@ -214,6 +214,12 @@ fn question(args: &ResolveArgs, major: Major, clock: &Clock) -> Result<Question,
     } else if let Some(lsn) = given.target_lsn {
         Some(TargetSetting::Lsn(lsn))
     } else if let Some(name) = &given.target_name {
+        if !is_restore_point_name(name) {
+            return Err(usage(format!(
+                "\"{name}\": the name of a restore point has 1 to {} bytes",
+                NAME_BYTES - 1
+            )));
+        }
         Some(TargetSetting::Name(name.clone()))
     } else {
         given.target_immediate.then_some(TargetSetting::Immediate)

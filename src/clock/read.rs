@@ -38,7 +38,7 @@ pub enum TimeError {
         text: String,
     },
     /// A day or a year that the calendar does not have.
-    #[error("\"{text}\" is not in the calendar (years 0001 to 9999)")]
+    #[error("\"{text}\" is not in the calendar (0001-01-01 to 9999-12-30)")]
     OutOfRange {
         /// The text.
         text: String,

@@ -34,8 +34,14 @@ pub(super) struct File {
 pub(super) struct Ended {
     pub(super) format: Format,
     pub(super) system_id: SystemId,
-    /// Where the segment ends.
+    /// Where the segment begins.
+    pub(super) start: Lsn,
+    /// Where it ends.
     pub(super) end: Lsn,
+    /// A record starts or ends in it.
+    pub(super) has_records: bool,
+    /// Its WAL goes on to its end.
+    pub(super) reaches_end: bool,
     pub(super) wounds: Vec<Wound>,
     /// What is open at its end, where the WAL gets there.
     pub(super) tail: Option<Tail>,
@@ -153,6 +159,11 @@ impl File {
         self.walk.as_ref().is_some_and(|(_, walk)| walk.is_past_head())
     }
 
+    /// Whether it tells that the record open before it was given up.
+    pub(super) fn starts_with_overwrite(&self) -> bool {
+        self.walk.as_ref().is_some_and(|(_, walk)| walk.starts_with_overwrite())
+    }
+
     /// Where it goes on from and how it is written; once.
     pub(super) fn ask_for_tail(&mut self) -> Option<(Lsn, Format, SystemId)> {
         let (identity, _) = self.walk.as_ref()?;
@@ -205,7 +216,10 @@ impl File {
         Some(Ended {
             format: identity.format,
             system_id: identity.system_id,
+            start: self.name.start(size)?,
             end: self.name.start(size)?.plus(size.bytes()),
+            has_records: !walked.runs.is_empty() || walked.head.is_some(),
+            reaches_end,
             wounds: walked.wounds,
             tail: walked.tail.filter(|_| reaches_end),
             open_head: walked.head.filter(|head| reaches_end && head.end == HeadEnd::Open),

@@ -79,8 +79,10 @@ struct Dump<'a> {
     each: &'a mut dyn FnMut(&Line) -> io::Result<()>,
     outcome: Outcome,
     open: BTreeMap<TimelineId, Open>,
-    /// Where the last file read of each timeline ends.
+    /// Where the last file of each timeline ends.
     reached: BTreeMap<TimelineId, Lsn>,
+    /// Timelines whose last file has no WAL at its end, and which file that is.
+    ended_early: BTreeMap<TimelineId, SegmentName>,
     /// Segments by whose timeline's file they are shown.
     shown: BTreeSet<SegmentName>,
     /// How the last file was written: a guess at the next one's size, so that it need not be read.
@@ -111,6 +113,7 @@ pub fn dump(
         outcome: Outcome::default(),
         open: BTreeMap::new(),
         reached: BTreeMap::new(),
+        ended_early: BTreeMap::new(),
         shown: whole.collect(),
         last: None,
         failed: None,
@@ -125,7 +128,11 @@ pub fn dump(
             _ => continue,
         };
         // Of several copies the first one counts.
-        if before.replace(name) == Some(name) || !dump.may_matter(name) {
+        if before.replace(name) == Some(name) {
+            continue;
+        }
+        if !dump.may_matter(name) {
+            dump.pass(name);
             continue;
         }
         if dump.is_full() {
@@ -169,6 +176,15 @@ impl Dump<'_> {
             && self.filter.from.is_none_or(|from| start.plus(size.bytes()) > from)
     }
 
+    /// Passes a file that nobody asked for.
+    fn pass(&mut self, name: SegmentName) {
+        let end = self
+            .last
+            .and_then(|format| Some(name.start(format.segment_size)?.plus(format.segment_size.bytes())));
+        self.reached.extend(end.map(|end| (name.timeline, end)));
+        self.ended_early.remove(&name.timeline);
+    }
+
     /// Whether files are missing between the one that was read last on the timeline and this one.
     fn look_for_gap(&mut self, name: SegmentName) {
         let start = self.last.and_then(|format| name.start(format.segment_size));
@@ -189,10 +205,12 @@ impl Dump<'_> {
         if !file.is_past_head() {
             return ControlFlow::Continue(());
         }
-        if let Some(tail) = self.before(file) {
-            let line = file.finish_crossing(tail, self.clock);
-            if let Some(line) = line {
-                self.give(file.name, &line)?;
+        if let Some((tail, is_own)) = self.before(file) {
+            let start = tail.start;
+            match file.finish_crossing(tail, self.clock) {
+                Some(line) => self.give(file.name, &line)?,
+                None if is_own && !file.starts_with_overwrite() => self.warn_of_crossing(start, file.name),
+                None => {}
             }
         }
         for line in file.take_lines(self.clock, self.filter) {
@@ -201,15 +219,23 @@ impl Dump<'_> {
         ControlFlow::Continue(())
     }
 
-    /// What is open at the end of the file before, taken once.
-    fn before(&mut self, file: &mut file::File) -> Option<Tail> {
+    /// A record begins in the file before, and what goes on in this one is not the rest of it.
+    fn warn_of_crossing(&mut self, start: Lsn, name: SegmentName) {
+        if self.filter.from.is_none_or(|from| start >= from) {
+            tracing::warn!("the record at {start} goes on in {name}, and is not whole or not right");
+            self.outcome.wounds += 1;
+        }
+    }
+
+    /// What is open at the end of the file before, taken once, and whether that is of the same timeline.
+    fn before(&mut self, file: &mut file::File) -> Option<(Tail, bool)> {
         let (start, format, system_id) = file.ask_for_tail()?;
         let goes_on = |open: &Open| open.end == start && open.format == format && open.system_id == system_id;
         let own = self.open.remove(&file.name.timeline).filter(goes_on);
-        own.map(|open| open.tail).or_else(|| {
+        own.map(|open| (open.tail, true)).or_else(|| {
             // The parent keeps its own: its files may go on.
             let parent = file.owner(Lsn(start.0.saturating_sub(1)));
-            self.open.get(&parent).filter(|open| goes_on(open)).map(|open| open.tail.clone())
+            self.open.get(&parent).filter(|open| goes_on(open)).map(|open| (open.tail.clone(), false))
         })
     }
 
@@ -248,19 +274,33 @@ impl Dump<'_> {
         }
         self.outcome.wounds += ended.wounds.len() as u64;
         self.last = Some(ended.format);
-        self.reached.insert(name.timeline, ended.end);
+        let begins_with = self.reached.insert(name.timeline, ended.end);
+        // Files that are kept for later use hold none.
+        if let Some(early) = self.ended_early.remove(&name.timeline)
+            && ended.has_records
+            && begins_with == Some(ended.start)
+        {
+            tracing::warn!("the WAL in {early} ends early: {name} goes on");
+            self.outcome.wounds += 1;
+        }
+        if !ended.reaches_end {
+            self.ended_early.insert(name.timeline, name);
+        }
         for owner in ended.owners {
             self.shown.insert(SegmentName { timeline: owner, ..name });
         }
         // Of a record's middle the next file goes on from what was open before it.
         let tail = match (ended.tail, waiting, ended.open_head) {
             (Some(tail), ..) => Some(tail),
-            (None, Some(mut tail), Some(head)) => {
-                let fits = tail.total.saturating_sub(tail.have) == head.declared;
-                fits.then(|| {
-                    tail.append(&head);
-                    tail
-                })
+            (None, Some((mut tail, _)), Some(head))
+                if tail.total.saturating_sub(tail.have) == head.declared =>
+            {
+                tail.append(&head);
+                Some(tail)
+            }
+            (None, Some((tail, true)), _) if ended.reaches_end => {
+                self.warn_of_crossing(tail.start, name);
+                None
             }
             _ => None,
         };
@@ -272,7 +312,7 @@ impl Dump<'_> {
     }
 
     /// Gives away what is left, or takes what is open if all of the file belongs to it.
-    fn before_end(&mut self, file: &mut file::File) -> Option<Tail> {
+    fn before_end(&mut self, file: &mut file::File) -> Option<(Tail, bool)> {
         if file.is_past_head() {
             let _ = self.drain(file);
             return None;

@@ -10,7 +10,7 @@ use crate::wal::{Lsn, PgTime};
 /// A checkpoint tells its time in whole seconds, cut off.
 ///
 /// PostgreSQL: `CreateCheckPoint` in `src/backend/access/transam/xlog.c`, 9.5 to 19.
-const SECOND: i64 = 1_000_000;
+pub(super) const SECOND: i64 = 1_000_000;
 
 /// From when on the backup whose checkpoint is of `checkpoint` and whose replay begins at `redo` has nothing that ended
 /// later: from the last end in front of it that is there, if the WAL shows all behind that, or else from the end of the
@@ -29,11 +29,8 @@ pub(super) fn is_shown(library: &Library<'_>, history: &History, time: PgTime, r
         let of_its_moment = matches!(event.what, What::End(_) | What::RestorePoint { .. });
         own && of_its_moment && event.lsn < redo && event.time.is_some_and(|at| at <= time)
     };
-    let mut files: Vec<&SegmentFacts> = library
-        .all()
-        .filter(|(timeline, _, facts)| history.contains(*timeline) && facts.start < redo)
-        .map(|(_, _, facts)| facts)
-        .collect();
+    let mut files: Vec<&SegmentFacts> =
+        library.on_path(history).map(|(_, facts)| facts).filter(|facts| facts.start < redo).collect();
     files.sort_by_key(|facts| facts.start);
     let may_have = |facts: &SegmentFacts| {
         let mut others = facts.events.others();
@@ -43,15 +40,14 @@ pub(super) fn is_shown(library: &Library<'_>, history: &History, time: PgTime, r
     let Some(before) = files.find_map(|facts| facts.events.iter().rfind(is_before)) else {
         return false;
     };
-    let history = library.history(before.owner);
-    let route = Route::from(library, &history, before.lsn);
-    route.last_record().is_some_and(|(_, end)| end >= redo) && history.owner(redo) == before.owner
+    // Beyond a fork a parent's WAL says nothing of what was held, however far it goes.
+    let route = Route::from(library, history, before.lsn);
+    route.last_record().is_some_and(|(_, end)| end >= redo) && route.violations(history, redo).is_empty()
 }
 
 /// The latest time of a transaction that ended before `redo` on the path: the backup holds it.
 fn latest(library: &Library<'_>, history: &History, redo: Lsn) -> Option<PgTime> {
-    let before =
-        library.all().filter(|(timeline, _, facts)| history.contains(*timeline) && facts.start < redo);
+    let before = library.on_path(history).map(|(_, facts)| facts).filter(|facts| facts.start < redo);
     let latest = |facts: &SegmentFacts| {
         if facts.end() <= redo && facts.walked.runs.iter().all(|run| run.owner == history.owner(run.first)) {
             let times = facts.transactions.iter().filter_map(|run| run.times);
@@ -61,5 +57,5 @@ fn latest(library: &Library<'_>, history: &History, redo: Lsn) -> Option<PgTime>
         let own = |event: &&Event| event.owner == history.owner(event.lsn);
         facts.events.iter().filter(ended).filter(own).filter_map(|event| event.time).max()
     };
-    before.filter_map(|(_, _, facts)| latest(facts)).max()
+    before.filter_map(latest).max()
 }

@@ -15,7 +15,7 @@ use crate::timeline::{TimelineTarget, TimelineTargetError};
 use crate::wal::{Lsn, Major, Xid};
 
 /// A restore point's name has fewer bytes than this (`MAXFNAMELEN`).
-const NAME_BYTES: usize = 64;
+pub const NAME_BYTES: usize = 64;
 /// The lowest id of a normal transaction (`FirstNormalTransactionId`).
 const FIRST_NORMAL_XID: u32 = 3;
 
@@ -264,6 +264,11 @@ fn new_target(name: &str, value: &str, major: Major) -> Option<TargetSetting> {
         "recovery_target_lsn" => value.parse().ok().map(TargetSetting::Lsn),
         _ => None,
     }
+}
+
+/// Whether a restore point can have this name.
+pub const fn is_restore_point_name(name: &str) -> bool {
+    !name.is_empty() && name.len() < NAME_BYTES
 }
 
 /// `recovery_target_xid` as version `major` reads it: base 0, so that a leading zero makes it octal, and the epoch of a

@@ -7,6 +7,7 @@ use crate::timeline::History;
 use crate::wal::{Lsn, Major, SegmentName, SegmentNumber, SegmentSize, SystemId, TimelineId, WalFileName};
 use rayon::prelude::*;
 use std::cell::RefCell;
+use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,8 @@ pub struct Library<'a> {
     /// Its version (the newest).
     pub major: Major,
     files: BTreeMap<(TimelineId, SegmentNumber), Arc<Volume>>,
+    /// Of segments that are stored twice with different content: where the other copy is.
+    differing: BTreeMap<SegmentName, String>,
 }
 
 /// One file.
@@ -98,20 +101,31 @@ impl<'a> Library<'a> {
         // A damaged header can invent a cluster; it will not invent several files of it.
         let several = clusters.iter().rev().find(|(_, count)| **count > 1);
         let (major, system_id, segment_size) = *several.or_else(|| clusters.iter().next_back())?.0;
-        let mut files = BTreeMap::new();
+        let mut files: BTreeMap<_, Arc<Volume>> = BTreeMap::new();
+        let mut differing = BTreeMap::new();
         for volume in volumes {
             let Some(number) = volume.facts.name.number(segment_size) else { continue };
-            // Of several copies the first one is what a restore command finds.
-            files.entry((volume.facts.name.timeline, number)).or_insert_with(|| Arc::new(volume));
+            match files.entry((volume.facts.name.timeline, number)) {
+                MapEntry::Vacant(place) => {
+                    place.insert(Arc::new(volume));
+                }
+                // Of several copies the first one counts, which may not be the one that a restore command finds.
+                MapEntry::Occupied(first) => {
+                    if !first.get().facts.is_copy_of(&volume.facts) {
+                        differing.insert(volume.facts.name, volume.facts.path);
+                    }
+                }
+            }
         }
-        Some(Self { archive, plan, system_id, segment_size, major, files })
+        Some(Self { archive, plan, system_id, segment_size, major, files, differing })
     }
 
     /// The same archive as it would be without the segments `removed`, and with the histories of `plan`.
     pub fn without<'b>(&'b self, plan: &'b Plan, removed: &BTreeSet<SegmentName>) -> Library<'b> {
         let kept = self.files.iter().filter(|(_, volume)| !removed.contains(&volume.facts.name));
         let files = kept.map(|(place, volume)| (*place, Arc::clone(volume))).collect();
-        Library { archive: self.archive, plan, files, ..*self }
+        let differing = self.differing.clone();
+        Library { archive: self.archive, plan, files, differing, ..*self }
     }
 
     /// The facts of a file, if there is one under that name.
@@ -124,9 +138,22 @@ impl<'a> Library<'a> {
         self.files.iter().map(|((timeline, number), volume)| (*timeline, *number, &volume.facts))
     }
 
+    /// The files of this cluster that bear a timeline of `history`, by timeline and number.
+    pub fn on_path(&self, history: &History) -> impl Iterator<Item = (SegmentNumber, &SegmentFacts)> {
+        let is_own = |facts: &SegmentFacts| facts.identity.is_none_or(|id| id.system_id == self.system_id);
+        let on_path =
+            self.all().filter(move |(timeline, _, facts)| history.contains(*timeline) && is_own(facts));
+        on_path.map(|(_, number, facts)| (number, facts))
+    }
+
     /// The facts of all files, in the order of their names.
     pub fn facts_in_order(&self) -> impl Iterator<Item = &SegmentFacts> {
         self.files.values().map(|volume| &volume.facts)
+    }
+
+    /// Where another copy of a segment is stored that holds something else.
+    pub fn differing_copy(&self, name: SegmentName) -> Option<&str> {
+        self.differing.get(&name).map(String::as_str)
     }
 
     /// Name of a segment.

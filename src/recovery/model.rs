@@ -42,26 +42,40 @@ pub fn predict<'a>(
     backup: &BaseBackup,
     request: &Request<'_>,
 ) -> Result<Prediction<'a>, StoreError> {
-    let startup = match backup.startup() {
-        Ok(startup) => startup,
-        Err(error) => return Ok(Prediction::refused(Refusal::Backup, None, error.to_string())),
-    };
+    match begin(library, backup, request) {
+        Ok((startup, history, start)) => replay(library, &startup, request, history, start),
+        Err(Refused(refusal, history, message)) => Ok(Prediction::refused(refusal, history, message)),
+    }
+}
+
+/// Why the server gives up `backup` before it replays anything, if it does.
+pub fn refusal(library: &Library<'_>, backup: &BaseBackup, request: &Request<'_>) -> Option<String> {
+    begin(library, backup, request).err().map(|Refused(_, _, message)| message)
+}
+
+/// What the server refuses for, the history that it goes by, and its words.
+struct Refused(Refusal, Option<History>, String);
+
+/// All that comes before the first record is replayed.
+fn begin(
+    library: &Library<'_>,
+    backup: &BaseBackup,
+    request: &Request<'_>,
+) -> Result<(Startup, History, Start), Refused> {
+    let startup = backup.startup().map_err(|error| Refused(Refusal::Backup, None, error.to_string()))?;
     let resolved = request.timeline.resolve(startup.target_timeline_start, |id| library.has_history(id));
-    let timeline = match resolved {
-        Ok(timeline) => timeline,
-        Err(error) => return Ok(Prediction::refused(Refusal::TimelineNotFound, None, error.to_string())),
-    };
+    let timeline = resolved.map_err(|error| Refused(Refusal::TimelineNotFound, None, error.to_string()))?;
     if let Some(error) = library.history_error(timeline) {
-        return Ok(Prediction::refused(Refusal::HistoryInvalid, None, error.to_owned()));
+        return Err(Refused(Refusal::HistoryInvalid, None, error.to_owned()));
     }
     let history = library.history(timeline);
     match find_checkpoint(library, &history, &startup, request.major) {
         Ok((lsn, checkpoint)) => {
             let level = backup.control.as_ref().map(|control| control.wal_level).or(checkpoint.wal_level);
             let start = Start { lsn, checkpoint, is_minimal: level == Some(WAL_LEVEL_MINIMAL) };
-            replay(library, &startup, request, history, start)
+            Ok((startup, history, start))
         }
-        Err((refusal, message)) => Ok(Prediction::refused(refusal, Some(history), message)),
+        Err((refusal, message)) => Err(Refused(refusal, Some(history), message)),
     }
 }
 

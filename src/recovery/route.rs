@@ -266,7 +266,9 @@ fn enter(
     legs: &mut [Leg<'_>],
 ) -> Result<Entered, End> {
     let bad = |at: Lsn, message: String| End::Bad { segment: facts.name, at, message };
-    let due = facts.start.max(start);
+    // A file that holds no WAL does not know where it begins.
+    let begins = facts.name.start(library.segment_size).unwrap_or(facts.start);
+    let due = begins.max(start);
     let Some(identity) = facts.identity else {
         return Err(match facts.fault {
             Some(FileFault::Zero) => End::Orderly { segment: facts.name, at: due },
@@ -287,13 +289,15 @@ fn enter(
     let last_end = before.runs.last().map(|last| last.run.end);
     let was_open = before.tail.as_ref().map(|tail| tail.start);
     let joined = before.join(own.clone());
+    let last_run_end = joined.runs.last().map(|last| last.run.end);
     let goes_on = match facts.walked.runs.first() {
         // The file's first run is part of the one before, or begins where that one ends.
         Some(own) => joined.runs.iter().any(|counted| {
             let run = counted.run;
             run.first <= own.first && own.last <= run.last && (run.first < own.first || run.continues)
         }),
-        None => joined.runs.last().map(|last| last.run.end) >= last_end,
+        // No record is whole in it: one goes on there that began before, or one begins that goes on behind it.
+        None => is_of_long_records(facts) || last_run_end > last_end,
     };
     finish_crossing(&joined, was_open, last_end, known_events, facts, legs);
     if !joined.wounds.is_empty() || !goes_on {
@@ -310,12 +314,21 @@ fn enter(
         let orderly = facts.is_recycled() || facts.is_zero();
         return Err(if orderly { End::Orderly { segment: facts.name, at: due } } else { bad(due, message) });
     }
-    let first = facts.walked.runs.first().map(|run| run.first);
-    let good_to =
-        first.map_or_else(|| Some(facts.end()), |first| good_from(facts, first)).unwrap_or(facts.start);
+    let good_to = match facts.walked.runs.first() {
+        Some(first) => good_from(facts, first.first).unwrap_or(begins),
+        None if is_of_long_records(facts) => facts.end(),
+        None => last_run_end.unwrap_or(begins),
+    };
     let end = end_in(facts, good_to);
     // What the next file needs of a segment without a record start is the whole open record.
     Ok((good_to, end, Some(if facts.walked.runs.is_empty() { joined } else { own })))
+}
+
+/// Whether a file without a whole record is good to its end: what it begins with goes on, or what it ends with.
+fn is_of_long_records(facts: &SegmentFacts) -> bool {
+    let walked = &facts.walked;
+    let goes_on = walked.head.as_ref().is_some_and(|head| head.end == HeadEnd::Open) || walked.tail.is_some();
+    goes_on && walked.wounds.is_empty() && reaches_end(facts)
 }
 
 /// If the record that was open at the end of the last legs is whole now, notes it where it began.

@@ -45,8 +45,8 @@ pub enum SettingsError {
         /// The setting.
         name: String,
     },
-    /// A file is there already.
-    #[error("{} exists: it is not overwritten without --force", path.display())]
+    /// A file is there already, and in a postgresql.auto.conf recovery settings are.
+    #[error("{} exists and tells of a recovery: it is not changed without --force", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
@@ -146,9 +146,10 @@ fn octal(byte: u32) -> String {
     format!("\\{byte:03o}")
 }
 
-/// Writes the files into a directory, which is made if need be. A file that is there is an error, and nothing is written at
-/// all, unless `force` is set. Then recovery.conf is replaced; in a postgresql.auto.conf only what concerns recovery
-/// is, because it holds what people set by ALTER SYSTEM.
+/// Writes the files into a directory, which is made if need be. A postgresql.auto.conf, which every data directory has,
+/// keeps what people set by ALTER SYSTEM. A file that is there otherwise, and one that has recovery settings, is an error,
+/// and nothing is written at all, unless `force` is set: then recovery.conf is replaced, and in a postgresql.auto.conf
+/// what concerns recovery.
 pub fn write(
     directory: &Path,
     files: &IndexMap<String, String>,
@@ -160,25 +161,27 @@ pub fn write(
     };
     fs::create_dir_all(directory).map_err(failed(directory))?;
     let paths: Vec<PathBuf> = files.keys().map(|name| directory.join(name)).collect();
-    if !force && let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
-        return Err(SettingsError::Exists { path: path.clone() });
-    }
+    let mut contents = Vec::new();
     for (path, (name, content)) in paths.iter().zip(files) {
-        let kept = if name == AUTO_CONF { other_lines(path).map_err(failed(path))? } else { Vec::new() };
-        let whole = [kept.as_slice(), content.as_bytes()].concat();
-        write_file(path, &whole, force).map_err(failed(path))?;
+        let is_there = path.symlink_metadata().is_ok();
+        let there =
+            if is_there && name == AUTO_CONF { fs::read(path).map_err(failed(path))? } else { Vec::new() };
+        let kept = other_lines(&there);
+        let is_kept_whole = name == AUTO_CONF && kept.trim_ascii_end() == there.trim_ascii_end();
+        if is_there && !force && !is_kept_whole {
+            return Err(SettingsError::Exists { path: path.clone() });
+        }
+        contents.push((path, [kept.as_slice(), content.as_bytes()].concat(), is_there));
+    }
+    for (path, whole, replace) in contents {
+        write_file(path, &whole, replace).map_err(failed(path))?;
     }
     Ok(paths)
 }
 
-/// The lines of an existing postgresql.auto.conf that do not concern recovery. A line that cannot be read is kept: the
-/// server has to say what it thinks of it.
-fn other_lines(path: &Path) -> io::Result<Vec<u8>> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
+/// The lines of a postgresql.auto.conf that do not concern recovery. A line that cannot be read is kept: the server has
+/// to say what it thinks of it.
+fn other_lines(bytes: &[u8]) -> Vec<u8> {
     let concerns_recovery = |line: &[u8]| {
         let parsed = Conf::parse(line).ok().and_then(|conf| conf.settings.into_iter().next());
         parsed.is_some_and(|setting| {
@@ -192,7 +195,7 @@ fn other_lines(path: &Path) -> io::Result<Vec<u8>> {
     if kept.last().is_some_and(|last| *last != b'\n') {
         kept.push(b'\n');
     }
-    Ok(kept)
+    kept
 }
 
 /// Writes a file whole: what is there before is replaced in one step, or not at all.

@@ -27,6 +27,8 @@ pub struct Window {
     pub end: Lsn,
     /// The earliest time that can be asked for and gives the state of that time.
     pub earliest: Option<PgTime>,
+    /// The same without any WAL in front of the backup, which may prove more than the backup's own.
+    pub earliest_alone: Option<PgTime>,
     /// Time of the last commit or abort.
     pub latest: Option<PgTime>,
     /// The largest time target at which a server of this version stops.
@@ -84,6 +86,8 @@ fn window(
     let times_of = |from: Lsn, to: Lsn| route.transactions(from, to).times;
     let replayed_before = times_of(Lsn::INVALID, consistent).map(|times| times.max);
     let earliest = prediction.checkpoint.map(begun).max(replayed_before);
+    let alone = |checkpoint: CheckPoint| PgTime(checkpoint.time.0.saturating_add(held::SECOND));
+    let earliest_alone = prediction.checkpoint.map(alone).max(earliest);
     let latest = times_of(Lsn::INVALID, end).map(|times| times.last);
     let largest = times_of(consistent, end).map(|times| times.max);
     let latest_target = if major >= Major::V13 { largest.map(|time| PgTime(time.0 - 1)) } else { largest };
@@ -94,6 +98,7 @@ fn window(
         consistent,
         end,
         earliest,
+        earliest_alone,
         latest,
         latest_target,
     }))

@@ -436,7 +436,7 @@ fn rows(answer: &ResolveAnswer, new_timeline: Option<TimelineId>) -> Vec<(&'stat
                 answer.replay.records.map_or_else(String::new, |n| format!(", {}", counted(n, "record")))
             ),
         ));
-        rows.push(("lost", describe_lost(&answer.lost)));
+        rows.push(("lost", describe_lost(answer)));
     }
     for prepared in &answer.prepared {
         rows.push(("left prepared", format!("{} of transaction {}", prepared.gid, prepared.xid)));
@@ -469,9 +469,11 @@ fn describe_stop(stop: &StopAnswer) -> String {
     format!("{} the {what}{of} at {lsn}{time}", stop.position)
 }
 
-fn describe_lost(lost: &LostAnswer) -> String {
+fn describe_lost(answer: &ResolveAnswer) -> String {
+    let lost = &answer.lost;
     match (&lost.first_time, &lost.last_time) {
         (Some(first), Some(last)) => format!("{} from {first} to {last}", counted(lost.commits, "commit")),
+        _ if answer.stop.is_none() => "unknown: there is no stop".to_owned(),
         _ => "nothing: the archive holds no commit beyond it".to_owned(),
     }
 }

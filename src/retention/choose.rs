@@ -298,7 +298,8 @@ impl Choice<'_> {
 
     /// The latest backup that can go to `since`, else the earliest of all; a permanent one only where no other can.
     fn base(&self, windows: &[&Window], since: PgTime) -> Option<usize> {
-        let reach = windows.iter().filter(|window| window.earliest.is_some_and(|from| from <= since));
+        // The WAL in front of it will be gone.
+        let reach = windows.iter().filter(|window| window.earliest_alone.is_some_and(|from| from <= since));
         reach
             .map(|window| window.backup)
             .max_by_key(|index| (!self.is_permanent(*index), self.start(*index)))

@@ -82,6 +82,11 @@ impl SegmentFacts {
         self.identity.map_or(self.start, |identity| self.start.plus(identity.format.segment_size.bytes()))
     }
 
+    /// Whether both files hold the same WAL, as far as digests of all of it were asked for.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        self.digests.last() == other.digests.last() && self.fault == other.fault
+    }
+
     /// What a scan that only counts transactions finds.
     #[must_use]
     pub fn summary(&self) -> Self {
@@ -118,6 +123,11 @@ impl SegmentFacts {
         self.walked.runs.is_empty()
             && self.walked.head.is_none()
             && matches!(self.walked.ending, Ending::Stale { from, .. } if from == self.start)
+    }
+
+    /// It is no file that a server keeps for later use.
+    pub fn holds_wal(&self) -> bool {
+        !self.is_zero() && !self.is_recycled()
     }
 
     /// It holds nothing but zeros.

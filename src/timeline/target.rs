@@ -104,10 +104,21 @@ impl TimelineTarget {
         })
     }
 
-    /// Reads what a person asks for: as [`parse`](Self::parse), but `current` means the backup's own timeline in every
-    /// version. What a recovery.conf of up to 11 says is for `parse`.
+    /// Reads what a person asks for: `latest`, `current` (the backup's own timeline, in every version) or a number, as
+    /// servers read it. What else servers take for one, a word for instance, is a slip here.
     pub fn asked(text: &str, major: Major) -> Result<Self, TimelineTargetError> {
-        if text == "current" { Ok(Self::Current) } else { Self::parse(text, major) }
+        match text {
+            "current" => Ok(Self::Current),
+            "latest" => Ok(Self::Latest),
+            _ => match scan::strtoul(text.as_bytes(), scan::BY_PREFIX) {
+                Some((number, b""))
+                    if !number.negative && (1..=u64::from(u32::MAX)).contains(&number.value) =>
+                {
+                    Self::parse(text, major)
+                }
+                _ => Err(TimelineTargetError::Invalid { text: text.to_owned(), detail: ASKED }),
+            },
+        }
     }
 
     /// The timeline that recovery from a backup with start value `start` will follow. `exists` says whether the
@@ -128,6 +139,7 @@ impl TimelineTarget {
     }
 }
 
+const ASKED: &str = "Give latest, current or the number of a timeline.";
 const NOT_VALID: &str = "recovery_target_timeline is not a valid number.";
 const NOT_VALID_QUOTED: &str = "\"recovery_target_timeline\" is not a valid number.";
 

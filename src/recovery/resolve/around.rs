@@ -53,9 +53,9 @@ pub(super) fn nearest(
     let has = |code| assessment.problems.iter().any(|problem| problem.code == code);
     if has(ProblemCode::SubtransactionXid)
         && let Target::Xid(xid) = request.target
-        && let Some(owner) = owner_of(*xid, path)
+        && let Some(owner) = owner_of(*xid, path).filter(|owner| is_reachable(prediction, request, owner))
     {
-        return (Some(Near::Xid(owner)), None);
+        return (Some(Near::Xid(owner.xid)), None);
     }
     if has(ProblemCode::BeforeConsistency) || has(ProblemCode::TargetBeforeBackup) {
         return (None, Some(Near::Immediate));
@@ -112,11 +112,11 @@ fn sound_consistency(prediction: &Prediction<'_>) -> Option<Lsn> {
     prediction.consistent.filter(|at| *at <= prediction.sound_to())
 }
 
-/// The transaction that ended with `xid` as one of its subtransactions.
-pub(super) fn owner_of(xid: Xid, path: &Path<'_>) -> Option<Xid> {
+/// The end of the transaction that had `xid` as one of its subtransactions.
+pub(super) fn owner_of<'e>(xid: Xid, path: &Path<'e>) -> Option<&'e Event> {
     let holds = |event: &&Event| match &event.what {
         What::End(end) => end.details.as_ref().is_some_and(|details| details.subtransactions.contains(&xid)),
         _ => false,
     };
-    path.events_if(|facts| facts.events.may_have_subtransactions()).find(holds).map(|event| event.xid)
+    path.events_if(|facts| facts.events.may_have_subtransactions()).find(holds)
 }

@@ -1,7 +1,7 @@
 //! One backup held to a target: whatever the server would do, is it what was asked for?
 
 use super::by_target::by_target;
-use super::{Assessment, Problem, ProblemCode};
+use super::{Assessment, Problem, ProblemCode, needed};
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
 use crate::recovery::library::Library;
@@ -30,6 +30,7 @@ pub fn assess<'a>(
     lost_prepared(library, &mut assessment);
     wrong_timeline(library, &mut assessment);
     ran_out(library, backup, request, &mut assessment);
+    differing_copies(library, &mut assessment);
     by_target(library, backup, request, &mut assessment);
     assessment.problems.sort_by_key(|problem| rank(problem.code));
     Ok(assessment)
@@ -167,6 +168,21 @@ fn wrong_timeline(library: &Library<'_>, assessment: &mut Assessment<'_>) {
     }
 }
 
+/// Which copy a server gets of a segment that is stored twice, nobody knows.
+fn differing_copies(library: &Library<'_>, assessment: &mut Assessment<'_>) {
+    for name in needed(&assessment.prediction) {
+        let Some(other) = library.differing_copy(name) else { continue };
+        assessment.damaged.push(name);
+        assessment.add(
+            ProblemCode::SegmentDamaged,
+            format!(
+                "two stored copies of segment {name} differ, and which one restore_command delivers is not known; the \
+                 other is {other}"
+            ),
+        );
+    }
+}
+
 /// Replay ran to the end of what can be read: is that the end of the archive, or a hole?
 fn ran_out(
     library: &Library<'_>,
@@ -229,9 +245,12 @@ fn ran_out(
             let fork = fork_behind(&history, at);
             let goes_on =
                 !missing_from(library, &history, next).is_empty() || has_file_from(library, &history, next);
+            // A server keeps such files in its pg_wal for later; nobody archives one.
+            let holds_none = at == number.start(library.segment_size) && !library.plan.inventory.is_pg_wal;
             let more = match fork {
                 Some(fork) => Some(format!("timeline {} left it at {fork}", history.timeline)),
-                None => goes_on.then(|| "there is more behind it".to_owned()),
+                None if goes_on => Some("there is more behind it".to_owned()),
+                None => holds_none.then(|| "the file holds nothing that belongs there".to_owned()),
             };
             if let Some(more) = more {
                 assessment.damaged.push(segment);
@@ -284,7 +303,8 @@ fn has_file_from(library: &Library<'_>, history: &History, name: SegmentName) ->
     let Some(first) = name.number(library.segment_size) else { return false };
     let own =
         |number: SegmentNumber| history.owner(Lsn(number.end(library.segment_size).0.saturating_sub(1)));
-    library.all().any(|(timeline, number, _)| number >= first && own(number) == timeline)
+    let of_path = |(timeline, number, _): &(_, _, _)| *number >= first && own(*number) == *timeline;
+    library.all().filter(of_path).any(|(_, _, facts)| facts.holds_wal())
 }
 
 /// Where the target timeline left its parent, if that lies behind `at`: so far the WAL of the path once went.
@@ -298,7 +318,8 @@ fn missing_from(library: &Library<'_>, history: &History, name: SegmentName) -> 
     let size = library.segment_size;
     let Some(first) = name.number(size) else { return Vec::new() };
     let own = |number: SegmentNumber| history.owner(Lsn(number.end(size).0.saturating_sub(1)));
-    let present = library.all().filter(|(timeline, number, _)| *number >= first && own(*number) == *timeline);
+    let of_path = |(timeline, number, _): &(_, _, _)| *number >= first && own(*number) == *timeline;
+    let present = library.all().filter(of_path).filter(|(_, _, facts)| facts.holds_wal());
     let fork = fork_behind(history, first.start(size)).map(|switch| switch.segment_of_end(size).next());
     let told = library.plan.told_by_backups(size);
     let told = told.filter(|told| told.last >= first && own(told.last) == told.timeline);

@@ -70,7 +70,7 @@ fn subtransaction(xid: Xid, path: &Path<'_>) -> Option<Problem> {
     if path.events_if(|facts| facts.events.may_have_xid(xid)).any(ends) {
         return None;
     }
-    let owner = owner_of(xid, path)?;
+    let owner = owner_of(xid, path)?.xid;
     Some(Problem {
         code: ProblemCode::SubtransactionXid,
         message: format!(

@@ -13,7 +13,7 @@ pub use assess::assess;
 use path::Path;
 
 use super::library::Library;
-use super::model::{Prediction, Request};
+use super::model::{Prediction, Request, refusal};
 use super::target::{Position, Target};
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
@@ -194,15 +194,14 @@ pub fn resolve<'a>(
     let mut chosen = None;
     for index in order {
         let Some(backup) = backups.get(index) else { continue };
-        if chosen.is_some() {
-            rejected.push(Rejected {
-                index,
-                reason: "it starts earlier than the one chosen: more WAL to replay".to_owned(),
-            });
-            continue;
-        }
         if let Some(reason) = unfit(library, backup) {
             rejected.push(Rejected { index, reason });
+            continue;
+        }
+        if chosen.is_some() {
+            let earlier = || "it starts earlier than the one chosen: more WAL to replay".to_owned();
+            rejected
+                .push(Rejected { index, reason: refusal(library, backup, request).unwrap_or_else(earlier) });
             continue;
         }
         let assessment = assess(library, backup, request)?;
@@ -280,7 +279,7 @@ fn conclude<'a>(
         let (before, after) = nearest(assessment, &path, request);
         let is_sub = resolution.problems.iter().any(|p| p.code == ProblemCode::SubtransactionXid);
         let (closest_before, closest_after) = match request.target {
-            Target::Xid(xid) if !is_sub => {
+            Target::Xid(xid) if !is_sub || before.is_none() => {
                 let all = tried.iter().map(|(_, other)| other).chain([assessment]);
                 closest(library, all, *xid, request)
             }

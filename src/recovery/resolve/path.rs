@@ -47,8 +47,7 @@ impl<'e> Source<'e> {
 
 impl<'e> Path<'e> {
     pub(super) fn of(library: &'e Library<'_>, history: &'e History, prediction: &'e Prediction<'_>) -> Self {
-        let on_path = library.all().filter(|(timeline, _, _)| history.contains(*timeline));
-        let files = on_path.map(|(_, number, facts)| (number, Source::File(facts)));
+        let files = library.on_path(history).map(|(number, facts)| (number, Source::File(facts)));
         // Files do not have what lies across their ends.
         let legs = prediction.route.iter().flat_map(|route| &route.legs);
         let across = legs.filter_map(|leg| Some((leg.number, leg.crossing.as_ref()?.event.as_ref()?)));

@@ -21,6 +21,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod armv8;
+mod burst;
 mod gf2;
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -31,6 +32,7 @@ mod tests;
 
 #[cfg(target_arch = "aarch64")]
 pub use armv8::Armv8;
+pub use burst::one_byte_explains;
 pub use gf2::{combine, shift};
 pub use portable::Portable;
 #[cfg(target_arch = "x86_64")]

@@ -1,12 +1,25 @@
 //! Where the WAL of a segment ends: zeros, an older use of the file, or what only looks like an end.
 
 use super::facts::{Context, Ending, Sink, Tail, Wound};
-use super::gathered::length_by_checksum;
+use super::gathered::{length_by_checksum, record_crc};
 use super::{State, Walk, is_zero};
+use crate::wal::crc;
 use crate::wal::fault::Fault;
 use crate::wal::lsn::Lsn;
 use crate::wal::page::{PageHeader, SHORT_HEADER_BYTES};
-use crate::wal::record::RecordHeader;
+use crate::wal::record::{HEADER_BYTES, RecordHeader};
+
+/// Zeros at the end of a record that tell that the rest of it was never written, where the page is empty behind it. A
+/// whole record seldom ends with so many.
+const TORN_BYTES: usize = 8;
+
+/// Whether the checksum of a record would fit but for one byte: then it is damaged, and no part of it is missing.
+fn one_byte_is_wrong(record: &[u8], header: &RecordHeader) -> bool {
+    let difference = record_crc(crc::Portable, record) ^ header.crc();
+    let in_checksum = difference.to_le_bytes().iter().filter(|byte| **byte != 0).count() == 1;
+    // All but the checksum itself is counted.
+    in_checksum || crc::one_byte_explains(record.len() - size_of::<u32>(), difference)
+}
 
 impl<S: Sink> Walk<S> {
     /// Zeros where a record is due: the WAL ends here, unless more of it follows.
@@ -48,6 +61,25 @@ impl<S: Sink> Walk<S> {
         self.out.ending = ending;
         self.out.wound_at_end = (!self.suspect).then_some(wound);
         self.state = State::Ended;
+    }
+
+    /// Whether the WAL ends here because the last record was written in part: zeros from within it on to the end of the
+    /// page, of which `rest` begins with the record. If more WAL follows, it is `fault`.
+    #[cold]
+    pub(super) fn ends_torn(&mut self, rest: &[u8], header: &RecordHeader, fault: Fault, lsn: Lsn) -> bool {
+        let record = rest.get(..header.total_length() as usize).filter(|record| record.len() >= HEADER_BYTES);
+        let extent = record.map_or(HEADER_BYTES, <[u8]>::len);
+        let written = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let is_torn = self.state == State::Between
+            && !self.suspect
+            && written + TORN_BYTES <= extent
+            && !record.is_some_and(|record| one_byte_is_wrong(record, header))
+            && length_by_checksum(rest, lsn).is_none();
+        if is_torn {
+            let wound = self.new_wound(fault, lsn, lsn);
+            self.assume_end(Ending::Zero { from: lsn }, wound);
+        }
+        is_torn
     }
 
     /// WAL goes on behind what was taken for its end.

@@ -191,6 +191,11 @@ impl<S: Sink> Walk<S> {
         self.out.head.as_ref()
     }
 
+    /// Whether its first page tells that the record open before it was given up.
+    pub const fn starts_with_overwrite(&self) -> bool {
+        self.out.starts_with_overwrite
+    }
+
     /// Whether every byte of the segment has been fed.
     pub fn is_complete(&self) -> bool {
         self.at >= self.segment_end()

@@ -43,7 +43,9 @@ impl<S: Sink> Walk<S> {
                 return;
             };
             if let Err(fault) = header.check(major) {
-                self.bad_record(fault, lsn);
+                if !self.ends_torn(rest, &header, fault, lsn) {
+                    self.bad_record(fault, lsn);
+                }
                 return;
             }
             let link = self.check_prev_link(header.prev(), lsn);
@@ -58,6 +60,9 @@ impl<S: Sink> Walk<S> {
             if let Some(fault) = fault {
                 if computed == header.crc() && self.is_of_older_use(header.prev()) {
                     self.end_before_older_use(lsn, header.prev());
+                    return;
+                }
+                if computed != header.crc() && self.ends_torn(rest, &header, fault, lsn) {
                     return;
                 }
                 self.doubtful_record(fault, lsn);
