@@ -194,3 +194,36 @@ fn dump_goes_by_what_was_asked_for_and_tells_of_damage_across_files() {
         }
     }
 }
+
+#[test]
+fn a_transaction_of_another_timeline_is_named_with_it() {
+    let archive = Replica::of(VERSION);
+    let on_1 = latest_on_1(&archive)["last_transaction"]["xid"].to_string();
+    let answer = resolve(&archive, &["--target-xid", &on_1, "--target-timeline", "2"]);
+    let problems = answer["problems"].as_array().unwrap();
+    let told = problems.iter().find(|problem| problem["code"] == "target-not-reached").unwrap();
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains(&format!("transaction {on_1} ended on timeline 1, at 0/")), "{message}");
+}
+
+#[test]
+fn slips_are_said_to_be_such() {
+    let archive = Replica::of(VERSION);
+    let refused = |command: &str, arguments: &[&str]| {
+        let output = archive.walproof(command, arguments);
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for timeline in ["foo", "", "1abc", "0", "-1", "4294967296"] {
+        let (status, words) = refused("resolve", &[&format!("--target-timeline={timeline}")]);
+        assert_eq!(status, 2, "{timeline}: {words}");
+    }
+    for name in ["", &"n".repeat(64)] {
+        assert_eq!(refused("resolve", &["--target-name", name]).0, 2, "{name}");
+    }
+    let (status, words) = refused("verify", &["--timeline", "99"]);
+    assert!(status == 3 && words.contains("asked for"), "{words}");
+    let inside = archive.path("trash");
+    let dry = archive.walproof("cleanup", &["--keep-backups", "1", "--trash", inside.to_str().unwrap()]);
+    let told = String::from_utf8(dry.stdout).unwrap();
+    assert!(dry.status.code() == Some(1) && told.contains("lies in the archive"), "{told}");
+}

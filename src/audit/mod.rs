@@ -161,6 +161,9 @@ pub enum AuditError {
     /// A file that tells how far the WAL goes could not be obtained.
     #[error("{0}")]
     Unread(String),
+    /// There is WAL, and none of it was asked for.
+    #[error("nothing in {0} is of the timeline and the files that were asked for")]
+    NoneWanted(String),
     /// There is nothing to audit.
     #[error("no WAL found in {0}")]
     NoWal(String),
@@ -224,7 +227,7 @@ pub fn earlier_parts(archive: &Archive, newest: &Plan, options: &Options) -> Res
     for group in newest.inventory.groups.iter().take(older) {
         let archive = archive.part(group);
         match plan(&archive, options) {
-            Err(AuditError::NoWal(_)) => {}
+            Err(AuditError::NoWal(_) | AuditError::NoneWanted(_)) => {}
             plan => {
                 let plan = Plan { backups: newest.backups.clone(), ..plan? };
                 parts.push(Part { archive, plan, group: group.clone() });

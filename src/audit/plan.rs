@@ -64,7 +64,10 @@ pub fn plan_of(archive: &Archive, inventory: Inventory, options: &Options) -> Re
     plan.read_histories(archive)?;
     plan.entries = plan.inventory.entries.iter().filter(|entry| is_wanted(entry, options)).cloned().collect();
     if plan.entries.is_empty() {
-        return Err(AuditError::NoWal(archive.location().to_owned()));
+        let location = archive.location().to_owned();
+        let whole = Options { timeline: None, from: None, to: None, ..options.clone() };
+        let has_wal = plan.inventory.entries.iter().any(|entry| is_wanted(entry, &whole));
+        return Err(if has_wal { AuditError::NoneWanted(location) } else { AuditError::NoWal(location) });
     }
     Ok(plan)
 }

@@ -11,7 +11,7 @@ use crate::finding::Finding;
 use crate::report::cleanup::{Outcome, answer, render};
 use crate::report::json::Document;
 use crate::retention::baseline::{Accepted, Baseline};
-use crate::retention::execute::{Done, ExecuteError, Lock, execute, kept_by_store};
+use crate::retention::execute::{Done, ExecuteError, Lock, execute, kept_by_store, outside};
 use crate::retention::{Policy, Proposal, baseline, propose, prove};
 use crate::wal::{PgTime, WalFileName};
 use clap::Args;
@@ -136,6 +136,14 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
         && let Some(reason) = kept_by_store(&archive, &proposal.cleanup)?
     {
         proposal = proposal.refuse(&library, reason);
+    }
+    // Execution looks at that itself.
+    if proposal.refused.is_none()
+        && !args.execute
+        && let Some(trash) = &args.trash
+        && let Err(error) = outside(&archive, trash)
+    {
+        proposal = proposal.refuse(&library, error.to_string());
     }
     let done = match lock.filter(|_| proposal.refused.is_none()) {
         Some(lock) => {

@@ -170,8 +170,10 @@ pub fn render(answer: &FindAnswer, location: &str, palette: Palette) -> String {
         let options = event.stop_before.as_deref().unwrap_or_default();
         let _ = writeln!(
             text,
-            "\n  to stop just before the {} at {}:  walproof resolve {location} {options}",
-            event.kind, event.lsn
+            "\n  to stop just before the {} at {}:  walproof resolve {} {options}",
+            event.kind,
+            event.lsn,
+            text::shell_word(&location)
         );
     }
     text

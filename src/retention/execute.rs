@@ -160,8 +160,11 @@ fn unchanged(archive: &Archive, cleanup: &Cleanup) -> Result<(), ExecuteError> {
     moved.map_or(Ok(()), |ruled| Err(ExecuteError::Moved(ruled.entry.object.path.display().to_string())))
 }
 
-/// The trash must not be a place where the archive is looked for.
-fn outside(archive: &Archive, trash: &Path) -> Result<(), ExecuteError> {
+/// That the trash is not a place where the archive is looked for.
+///
+/// # Errors
+/// It is, or that cannot be found out.
+pub fn outside(archive: &Archive, trash: &Path) -> Result<(), ExecuteError> {
     let inside = || Err(ExecuteError::TrashInside(trash.to_owned()));
     if let Some(root) = archive.store().local_root() {
         let failed = |source| ExecuteError::State { path: trash.to_owned(), source };

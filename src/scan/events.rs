@@ -6,7 +6,7 @@ use crate::wal::Xid;
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-/// Events in LSN order: a list that can be read as a slice. Where it was folded up ([`Events::fold`]) the ends of
+/// Events in LSN order: a list that can be read as a slice. Where it was folded up (`fold`) the ends of
 /// transactions take a few bytes each until somebody reads it; what can be told without that is told by methods.
 #[derive(Default)]
 pub struct Events {

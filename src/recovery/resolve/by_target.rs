@@ -9,6 +9,7 @@ use crate::recovery::library::Library;
 use crate::recovery::model::{Prediction, Request};
 use crate::recovery::target::Target;
 use crate::scan::event::{Event, What};
+use crate::timeline::History;
 use crate::wal::{Lsn, PgTime, Xid};
 
 /// What depends on the kind of target.
@@ -28,7 +29,35 @@ pub(super) fn by_target(
         Target::Lsn(lsn) => behind_lsn(*lsn, backup, &assessment.prediction),
         Target::Immediate | Target::Latest => None,
     };
+    if let Target::Xid(xid) = request.target
+        && let Some(not_reached) =
+            assessment.problems.iter_mut().find(|problem| problem.code == ProblemCode::TargetNotReached)
+        && let Some(place) = ended_elsewhere(library, *xid, &history, assessment.prediction.redo)
+    {
+        not_reached.message = format!("{}; {place}", not_reached.message);
+    }
     assessment.problems.extend(problem);
+}
+
+/// Where a transaction ended that a recovery behind `redo` on this path does not meet.
+fn ended_elsewhere(library: &Library<'_>, xid: Xid, history: &History, redo: Lsn) -> Option<String> {
+    let files = library.facts_in_order().filter(|facts| facts.events.may_have_xid(xid));
+    let ends = files.flat_map(|facts| &facts.events);
+    let mut ends: Vec<&Event> =
+        ends.filter(|event| event.xid == xid && matches!(event.what, What::End(_))).collect();
+    // What is on the path first, then the newest.
+    let is_on_path = |event: &Event| history.owner(event.lsn) == event.owner;
+    ends.sort_by_key(|event| (is_on_path(event), event.lsn));
+    let event = ends.pop()?;
+    let (at, owner) = (event.lsn, event.owner);
+    if is_on_path(event) {
+        return (event.lsn < redo)
+            .then(|| format!("transaction {xid} ended at {at}, before the backup starts at {redo}"));
+    }
+    Some(format!(
+        "transaction {xid} ended on timeline {owner}, at {at}, which the way to timeline {} does not go through",
+        history.timeline
+    ))
 }
 
 /// The backup already holds transactions that ended after the time asked for.
