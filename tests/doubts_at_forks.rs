@@ -130,6 +130,9 @@ fn wal_ends_where_others_say_that_it_was_written() {
     zero_from(&archive, "1-D", BOUNDARY);
     let error = [format!("segment-ends-early {}", name("1-D"))];
     assert_eq!(archive.verify(&[]).told("error"), error);
+    // Two of them tell it once.
+    archive.copy("00000003.history", "00000005.history");
+    assert_eq!(archive.verify(&[]).told("error"), error);
     // The history file of a backup that ended at 0/1800100.
     let archive = without(&["1-D", "1-E", "3-D", "4-8", "00000003.history", "00000004.history"]);
     zero_from(&archive, "1-C", 0xD8);

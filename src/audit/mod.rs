@@ -294,8 +294,16 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
         of_cluster
             .extend(gaps::findings(&view, &told, |hole, finding| witnesses.explain(&view, hole, finding)));
         of_cluster.extend(witnesses.fork_not_archived(&view));
-        of_cluster.extend(witnesses.ended_early(&view));
         of_cluster.extend(forks::findings(&view));
+        for early in witnesses.ended_early(&view) {
+            // What the file itself shows, or another witness, is told once.
+            let is_same = |told: &Finding| {
+                (told.code, &told.segment, told.lsn) == (early.code, &early.segment, early.lsn)
+            };
+            if !of_cluster.iter().any(is_same) {
+                of_cluster.push(early);
+            }
+        }
         of_cluster.extend(tail::findings(&view, &stretches));
         of_cluster.retain(|finding| !contradicted.explains(finding));
         impact::say(&mut of_cluster, &stretches, &options.clock);

@@ -17,9 +17,9 @@ use crate::scan::ends::Ends;
 use crate::scan::event::Event;
 use crate::scan::events::{Events, Folded};
 use crate::scan::pack_activity::{pack_activity, unpack_activity};
+use crate::scan::segment::name_of;
 use crate::scan::store::in_summary;
 use crate::scan::{Detail, SegmentFacts};
-use crate::wal::{SegmentName, WalFileName};
 
 /// The facts of one file, packed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -70,11 +70,7 @@ pub(super) fn pack(facts: &SegmentFacts) -> std::io::Result<Blocks> {
 /// The facts of the file of `entry`, without the ends of transactions where only a summary is wanted.
 /// `None`: the blocks are not what [`pack`] makes.
 pub(super) fn unpack(entry: &Entry, blocks: Blocks, detail: Detail) -> Option<SegmentFacts> {
-    let (name, partial) = match entry.name {
-        WalFileName::Segment(name) => (name, false),
-        WalFileName::Partial(name) | WalFileName::Backup(name, _) => (name, true),
-        WalFileName::History(timeline) => (SegmentName { timeline, log: 0, segment: 0 }, true),
-    };
+    let (name, partial) = name_of(entry);
     let mut from = Unpacker::new(&blocks.facts);
     let mut facts = SegmentFacts {
         name,

@@ -140,10 +140,13 @@ impl<'a> Library<'a> {
 
     /// The files of this cluster that bear a timeline of `history`, by timeline and number.
     pub fn on_path(&self, history: &History) -> impl Iterator<Item = (SegmentNumber, &SegmentFacts)> {
-        let is_own = |facts: &SegmentFacts| facts.identity.is_none_or(|id| id.system_id == self.system_id);
-        let on_path =
-            self.all().filter(move |(timeline, _, facts)| history.contains(*timeline) && is_own(facts));
+        let on_path = self.own().filter(|(timeline, _, _)| history.contains(*timeline));
         on_path.map(|(_, number, facts)| (number, facts))
+    }
+
+    /// The files of this cluster, by timeline and number; one without a header that can be read counts as one.
+    pub fn own(&self) -> impl Iterator<Item = (TimelineId, SegmentNumber, &SegmentFacts)> {
+        self.all().filter(|(_, _, facts)| facts.identity.is_none_or(|id| id.system_id == self.system_id))
     }
 
     /// The facts of all files, in the order of their names.

@@ -85,7 +85,7 @@ pub fn unread(entry: &Entry, expectation: &Expectation, why: &StoreError) -> Seg
 }
 
 /// The segment that a file stands for, and whether it is called something else.
-fn name_of(entry: &Entry) -> (SegmentName, bool) {
+pub(crate) fn name_of(entry: &Entry) -> (SegmentName, bool) {
     match entry.name {
         WalFileName::Segment(name) => (name, false),
         WalFileName::Partial(name) | WalFileName::Backup(name, _) => (name, true),

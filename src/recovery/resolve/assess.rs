@@ -172,7 +172,9 @@ fn wrong_timeline(library: &Library<'_>, assessment: &mut Assessment<'_>) {
 fn differing_copies(library: &Library<'_>, assessment: &mut Assessment<'_>) {
     for name in needed(&assessment.prediction) {
         let Some(other) = library.differing_copy(name) else { continue };
-        assessment.damaged.push(name);
+        if !assessment.damaged.contains(&name) {
+            assessment.damaged.push(name);
+        }
         assessment.add(
             ProblemCode::SegmentDamaged,
             format!(

@@ -41,8 +41,8 @@ pub(super) fn by_target(
 
 /// Where a transaction ended that a recovery behind `redo` on this path does not meet.
 fn ended_elsewhere(library: &Library<'_>, xid: Xid, history: &History, redo: Lsn) -> Option<String> {
-    let files = library.facts_in_order().filter(|facts| facts.events.may_have_xid(xid));
-    let ends = files.flat_map(|facts| &facts.events);
+    let files = library.own().filter(|(_, _, facts)| facts.events.may_have_xid(xid));
+    let ends = files.flat_map(|(_, _, facts)| &facts.events);
     let mut ends: Vec<&Event> =
         ends.filter(|event| event.xid == xid && matches!(event.what, What::End(_))).collect();
     // What is on the path first, then the newest.
