@@ -13,7 +13,7 @@ use walproof::archive::memory::Memory;
 use walproof::archive::{Archive, LayoutChoice, Secrets};
 use walproof::audit::{Options, expectations, judge, plan, survey_with};
 use walproof::backup::Discovered;
-use walproof::catalog::{Catalog, Keeper};
+use walproof::catalog::{Catalog, Keeper, Unseen};
 use walproof::scan::activity::{Activities, Activity, Rows};
 use walproof::scan::event::{End, Event, What};
 use walproof::scan::identify::Identity;
@@ -132,7 +132,7 @@ fn simulate(archive: &Archive, path: &Path, commits_in_segment: u64) {
     keeper.finish(&plan.inventory.entries).unwrap();
     keeper.keep_listing(archive, &plan.inventory, &no_backups()).unwrap();
     let places = keeper.own_places(&plan.inventory).unwrap().unwrap();
-    keeper.keep_places(&plan.inventory, &places).unwrap();
+    keeper.keep_places(&plan.inventory, &places, Unseen::default()).unwrap();
 }
 
 fn no_backups() -> Discovered {

@@ -69,7 +69,8 @@ codes! {
     SegmentMissing "segment-missing" Error;
     /// The WAL of a segment ends in the middle although the next segment exists.
     SegmentEndsEarly "segment-ends-early" Error;
-    /// A timeline has segments but no history file: the server cannot know where it came from.
+    /// A timeline has segments but no history file: the server cannot know where it came from. As a warning: a number
+    /// among those of other timelines has none, and hides the ones behind it.
     TimelineHistoryMissing "timeline-history-missing" Error;
     /// A history file cannot be read, or says what the WAL contradicts.
     TimelineHistoryInvalid "timeline-history-invalid" Error;

@@ -1,5 +1,5 @@
 //! Every record of recorded archives, line by line as pg_waldump prints it.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::recorded::Recording;
-use support::tools;
+use support::{Server, tools};
 use walproof::archive::{Archive, LayoutChoice};
 use walproof::audit::{Options, audit, plan};
 use walproof::clock::Clock;
@@ -65,7 +65,7 @@ fn lines(archive: &Path, filter: &Filter) -> Vec<Line> {
 /// Whether our line has all that it promises of pg_waldump's.
 fn agrees(line: &Line, theirs: &str) -> bool {
     let ours = line.to_string();
-    if matches!(line.rmgr.as_str(), "Transaction" | "XLOG" | "Storage" | "Database")
+    if matches!(line.rmgr.as_str(), "Transaction" | "XLOG" | "Storage" | "Database" | "Tablespace" | "RelMap")
         || (line.rmgr == "Heap" && line.operation == "TRUNCATE")
     {
         return ours == theirs;
@@ -75,34 +75,60 @@ fn agrees(line: &Line, theirs: &str) -> bool {
     theirs.starts_with(head) && theirs.ends_with(&blocks)
 }
 
+/// Holds every record of an archive to pg_waldump's lines.
+fn all_agree(major: u32, archive: &Path, managers: &[&str]) {
+    let expected = expected(major, archive);
+    let lines = lines(archive, &Filter::default());
+    let mut ours = BTreeMap::new();
+    for line in &lines {
+        let theirs = expected
+            .get(&(line.timeline.0, line.lsn))
+            .unwrap_or_else(|| panic!("{major}: pg_waldump has no {line}"));
+        assert!(agrees(line, theirs), "{major}:\nours   {line}\ntheirs {theirs}");
+        let twice = ours.insert((line.timeline.0, line.lsn), line);
+        assert!(twice.is_none(), "{major}: twice {line}");
+    }
+    let ordered = |pair: &[Line]| (pair[0].timeline, pair[0].lsn) < (pair[1].timeline, pair[1].lsn);
+    assert!(lines.windows(2).all(ordered), "{major}: out of order");
+    for ((timeline, lsn), theirs) in &expected {
+        // What a file has of its parent's is the parent's.
+        let owned = (1..=*timeline).rev().find_map(|owner| ours.get(&(owner, *lsn)));
+        let owned = owned.unwrap_or_else(|| panic!("{major}: not shown on {timeline}: {theirs}"));
+        assert!(agrees(owned, theirs), "{major}: {theirs}");
+    }
+    for manager in managers {
+        assert!(lines.iter().any(|line| line.rmgr == *manager), "{major}: no {manager}");
+    }
+}
+
 #[test]
 fn every_line_is_pg_waldumps() {
     for major in tools::WITH_TOOLS {
-        let recording = Recording::of(&major.to_string());
-        let archive = recording.archive();
-        let expected = expected(major, &archive);
-        let lines = lines(&archive, &Filter::default());
-        let mut ours = BTreeMap::new();
-        for line in &lines {
-            let theirs = expected
-                .get(&(line.timeline.0, line.lsn))
-                .unwrap_or_else(|| panic!("{major}: pg_waldump has no {line}"));
-            assert!(agrees(line, theirs), "{major}:\nours   {line}\ntheirs {theirs}");
-            let twice = ours.insert((line.timeline.0, line.lsn), line);
-            assert!(twice.is_none(), "{major}: twice {line}");
+        let archive = Recording::of(&major.to_string()).archive();
+        all_agree(major, &archive, &["Transaction", "XLOG", "Storage", "Heap"]);
+        assert!(lines(&archive, &Filter::default()).len() > 1000, "{major}");
+    }
+}
+
+/// What the recordings do not have: tablespaces, relations that are mapped to files, databases.
+#[test]
+fn what_is_rare_is_described_too() {
+    for major in tools::WITH_TOOLS {
+        let server = Server::create(major).start();
+        let location = server.data().parent().unwrap().join("far \"away\"");
+        support::account::create_directory(&location, 0o700);
+        for statement in [
+            &format!("CREATE TABLESPACE far LOCATION '{}'", location.display()),
+            "CREATE DATABASE d TEMPLATE template0",
+            "VACUUM FULL pg_class",
+            "VACUUM FULL pg_database",
+            "DROP DATABASE d",
+            "DROP TABLESPACE far",
+        ] {
+            server.sql(statement);
         }
-        let ordered = |pair: &[Line]| (pair[0].timeline, pair[0].lsn) < (pair[1].timeline, pair[1].lsn);
-        assert!(lines.windows(2).all(ordered), "{major}: out of order");
-        for ((timeline, lsn), theirs) in &expected {
-            // What a file has of its parent's is the parent's.
-            let owned = (1..=*timeline).rev().find_map(|owner| ours.get(&(owner, *lsn)));
-            let owned = owned.unwrap_or_else(|| panic!("{major}: not shown on {timeline}: {theirs}"));
-            assert!(agrees(owned, theirs), "{major}: {theirs}");
-        }
-        assert!(lines.len() > 1000, "{major}: only {} records", lines.len());
-        for manager in ["Transaction", "XLOG", "Storage", "Heap"] {
-            assert!(lines.iter().any(|line| line.rmgr == manager), "{major}: no {manager}");
-        }
+        server.archive_everything();
+        all_agree(major, server.archive(), &["Tablespace", "RelMap", "Database"]);
     }
 }
 

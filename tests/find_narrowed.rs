@@ -5,6 +5,8 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
 use support::random::Random;
 use support::recorded::{Recording, VERSIONS};
 use walproof::archive::{Archive, LayoutChoice};
@@ -122,4 +124,45 @@ fn narrowed_questions_get_the_whole_answer() {
         }
         assert!(looked_into < asked * zones.len(), "{version}: nothing is narrowed down");
     }
+}
+
+/// Of what happened in WAL that is missing or damaged nobody knows: the answer says so, from wherever it comes.
+#[test]
+fn an_answer_says_what_it_cannot_show() {
+    let directory = tempfile::tempdir().unwrap();
+    let (archive, catalog) = (directory.path().join("archive"), directory.path().join("catalog"));
+    fs::create_dir(&archive).unwrap();
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(Recording::of("15").archive()).unwrap() {
+        let (path, copy) = (entry.as_ref().unwrap().path(), archive.join(entry.unwrap().file_name()));
+        fs::copy(path, &copy).unwrap();
+        let name = copy.file_name().unwrap().to_str().unwrap();
+        segments.extend((name.len() == 24 && name.starts_with("00000001")).then(|| copy.clone()));
+    }
+    segments.sort();
+    let notes = |command: &str, more: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_walproof"));
+        let (archive, catalog) = (archive.to_str().unwrap(), catalog.to_str().unwrap());
+        program.args([command, archive, "--format", "json", "--catalog", catalog]).args(more);
+        let output = program.output().unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["notes"].to_string()
+    };
+    let about_one = ["--kind", "restore-point", "--since", "2000-01-01"];
+    let asked = |how: &[&str]| [notes("find", how), notes("find", &[&about_one, how].concat())].concat();
+    notes("index", &[]);
+    assert_eq!(asked(&[]), "[][]");
+    assert_eq!(asked(&["--offline"]), "[][]");
+    fs::remove_file(&segments[2]).unwrap();
+    let mut bytes = fs::read(&segments[4]).unwrap();
+    bytes[100_000] ^= 1;
+    fs::write(&segments[4], bytes).unwrap();
+    let first = asked(&[]);
+    assert_eq!(
+        first.matches("1 segment missing, 1 segment damaged: what happened there").count(),
+        2,
+        "{first}"
+    );
+    notes("index", &[]);
+    assert_eq!(asked(&["--offline"]), first);
 }

@@ -354,3 +354,32 @@ fn wal_in_front_of_a_fork_is_missed_before_the_child_has_any() {
     yard.put_file("000000010000000000000005.00000028.backup");
     assert_eq!(yard.verify(&[]), WHOLE);
 }
+
+/// A number that is missing among the histories hides the timelines behind it from a server that looks for the newest.
+#[test]
+fn a_history_that_hides_later_timelines_is_told() {
+    let older = ["1-5", "1-6", "1-7", "1-8", "1-9", "1-A", "1-B", "1-C", "1-D", "2-6", "2-7", "2-8"];
+    let yard = Yard::of(&older);
+    yard.put("4-8");
+    for name in ["00000002.history", "00000003.history", "00000004.history"] {
+        yard.put_file(name);
+    }
+    assert_eq!(yard.verify(&[]), WHOLE);
+    let newest = |yard: &Yard| {
+        let backup = Recording::of("16").backup("b1");
+        let backup = ["--backup", backup.to_str().unwrap()];
+        let output = yard.run("resolve", &[&backup[..], &["--target-latest", "--format", "json"]].concat());
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["timeline"]["resolved"].clone()
+    };
+    assert_eq!(newest(&yard), 4);
+    fs::remove_file(yard.archive().join("00000003.history")).unwrap();
+    assert_eq!(yard.verify(&[]), (0, vec!["timeline-history-missing".to_owned()]));
+    assert_eq!(newest(&yard), 2);
+    // The numbers in front of all that is left were cleaned up.
+    for gone in older {
+        fs::remove_file(yard.place(gone)).unwrap();
+    }
+    fs::remove_file(yard.archive().join("00000002.history")).unwrap();
+    assert_eq!(yard.verify(&[]), WHOLE);
+}

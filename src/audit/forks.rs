@@ -5,11 +5,11 @@ use super::tail;
 use super::timelines::ClusterView;
 use crate::chain::chains::FileRecord;
 use crate::chain::range::{CountedRun, Range};
-use crate::finding::{Code, Finding};
+use crate::finding::{Code, Finding, Severity};
 use crate::scan::Event;
 use crate::scan::event::What;
 use crate::scan::segment::PlacedWound;
-use crate::timeline::HistoryEntry;
+use crate::timeline::{HistoryEntry, probe_latest};
 use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::{Lsn, SegmentName, SegmentSize, TimelineId};
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ const BEFORE_ANNOUNCEMENT_BYTES: u64 = 200;
 /// Everything wrong with the forks of a cluster.
 pub(super) fn findings(view: &ClusterView<'_>) -> Vec<Finding> {
     let mut findings = missing_histories(view);
+    findings.extend(hidden_timelines(view));
     for (timeline, chain) in &view.cluster.chains {
         let Some(history) = view.history(*timeline) else { continue };
         let announced = contradiction(view, *timeline);
@@ -56,6 +57,33 @@ fn missing_histories(view: &ClusterView<'_>) -> Vec<Finding> {
             .expecting(format!("{:08X}.history", timeline.0), "no such file")
         })
         .collect()
+}
+
+/// Timelines that a server does not find when it looks for the newest: the number in front of them has neither a history
+/// nor segments.
+fn hidden_timelines(view: &ClusterView<'_>) -> Option<Finding> {
+    let (histories, chains) = (&view.plan.history_files, &view.cluster.chains);
+    let newest = *histories.last().filter(|_| view.is_newest)?;
+    let oldest = *histories.first().into_iter().chain(chains.keys()).min()?;
+    let found = probe_latest(oldest, |id| histories.contains(&id) || chains.contains_key(&id));
+    if newest <= found {
+        return None;
+    }
+    let absent = format!("{:08X}.history", found.0 + 1);
+    let message = format!(
+        "{absent} is missing although timeline {newest} has a history: a server that looks for the newest timeline stops \
+         at the first number that has none"
+    );
+    let finding = Finding::new(Code::TimelineHistoryMissing, message)
+        .rated(Severity::Warning)
+        .in_segment(&absent)
+        .on(TimelineId(found.0 + 1))
+        .expecting(&absent, "no such file")
+        .costing(format!(
+            "recovery to the latest timeline ends on timeline {found} at most; {newest} must be named \
+             (recovery_target_timeline)"
+        ));
+    Some(finding)
 }
 
 /// Timelines that begin elsewhere than their histories say: where they do begin.

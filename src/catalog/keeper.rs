@@ -37,6 +37,12 @@ pub struct Tally {
     pub bytes_scanned: u64,
 }
 
+/// Why a file cannot be recalled.
+const NOT_THERE: &str = "is not in the catalog: run `walproof index` first";
+/// The same of one that is there: who owns its WAL follows from the histories, and so do the facts that are kept.
+const OTHER_HISTORIES: &str = "was indexed with other history files than the catalog has now: run `walproof index` on \
+                               its part of the archive again, with the history files of all parts beside it";
+
 /// What is known of one file, without its facts.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
@@ -49,11 +55,15 @@ pub(super) struct Known {
 impl Known {
     /// Whether a scan of the file would find the same again.
     fn serves(&self, entry: &Entry, expectation: &Expectation) -> bool {
+        let row = &self.row;
+        self.is_of(entry) && row.rests_on == rests_on(expectation, row.start, row.end)
+    }
+
+    /// Whether it is of this very file.
+    fn is_of(&self, entry: &Entry) -> bool {
         let identity = &entry.object.identity;
         let tells = identity.modified_ns.is_some() || identity.etag.is_some();
-        let row = &self.row;
-        let same = tells && row.identity == *identity && row.name == entry.name.to_string();
-        same && row.rests_on == rests_on(expectation, row.start, row.end)
+        tells && self.row.identity == *identity && self.row.name == entry.name.to_string()
     }
 }
 
@@ -275,11 +285,12 @@ impl FactStore for Keeper {
         }
         let lacking = |detail: String| StoreError::Location { location: entry.name.to_string(), detail };
         let all = self.all_known();
-        let known = all.get(&entry.object.path).filter(|known| known.serves(entry, expectation));
+        let same = all.get(&entry.object.path).filter(|known| known.is_of(entry));
+        let known = same.filter(|known| known.serves(entry, expectation));
         let found = known.map_or(Ok(None), |known| self.fetch(entry, known, expectation.detail));
         match found {
             Ok(None) if self.offline => {
-                Err(lacking("is not in the catalog: run `walproof index` first".to_owned()))
+                Err(lacking(if same.is_some() { OTHER_HISTORIES } else { NOT_THERE }.to_owned()))
             }
             Err(error) if self.offline => Err(lacking(error.to_string())),
             Ok(found) => {

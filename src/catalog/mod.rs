@@ -3,8 +3,8 @@
 //! One SQLite file for each archive. Every file of the archive has a row with its identity (size, modification
 //! time, inode, entity tag), with what its facts rest on besides its bytes (who owns them by the histories), and
 //! with the bounds of what happened in it; and blocks with the facts themselves (see `block`). The bounds of all
-//! files are kept together as well (see `zones`), so that a question looks into few of them. Rows and blocks carry checksums. The listing, the history files and the accounts of base backups
-//! are kept too, so that questions can be answered without the archive ([`Catalog::offline`]).
+//! files are kept together as well (see `zones`), so that a question looks into few of them. Rows and blocks carry checksums.
+//! The listing, the history files and the accounts of base backups are kept too, so that questions can be answered without the archive ([`Catalog::offline`]).
 //!
 //! A catalog is derived: it can always be made again from the archive, and nothing in it is believed that does not
 //! belong to the very file that stands in the archive now.
@@ -27,4 +27,4 @@ pub use keeper::{Keeper, Tally};
 pub use merge::merge;
 pub use offline::Offline;
 pub use place::default_place;
-pub use zones::Place;
+pub use zones::{Place, Unseen};

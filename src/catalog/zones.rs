@@ -28,8 +28,18 @@ pub struct Place {
     pub zone: FileZone,
 }
 
+/// Segments that events may have been in which no bounds tell of.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Unseen {
+    /// Those that are not there.
+    pub missing: u64,
+    /// Those in which something cannot be read or believed.
+    pub damaged: u64,
+}
+
 pack_struct! {
     Place { file, crc, zone }
+    Unseen { missing, damaged }
 }
 
 /// What is needed of a listing besides the segments that are looked into.
@@ -40,10 +50,11 @@ struct Frame {
     group: u16,
     is_pg_wal: bool,
     histories: Vec<Entry>,
+    unseen: Unseen,
 }
 
 pack_struct! {
-    Frame { layout, groups, group, is_pg_wal, histories }
+    Frame { layout, groups, group, is_pg_wal, histories, unseen }
 }
 
 /// The name of the document that a [`Frame`] is.
@@ -77,7 +88,12 @@ impl Keeper {
     }
 
     /// Writes the bounds of all segments of `inventory`, unless something else was written in the meantime.
-    pub fn keep_places(&self, inventory: &Inventory, places: &[Place]) -> Result<(), CatalogError> {
+    pub fn keep_places(
+        &self,
+        inventory: &Inventory,
+        places: &[Place],
+        unseen: Unseen,
+    ) -> Result<(), CatalogError> {
         let histories: Vec<Entry> = inventory
             .entries
             .iter()
@@ -91,6 +107,7 @@ impl Keeper {
             group,
             is_pg_wal: inventory.is_pg_wal,
             histories,
+            unseen,
         };
         let mut inner = self.lock();
         inner.catalog.put_documents(&[(FRAME, to_bytes(&frame))])?;
@@ -139,8 +156,9 @@ impl Catalog {
         Ok((!all.is_empty()).then_some(all))
     }
 
-    /// What was kept of the archive, with a listing of `chosen` segments alone, and a keeper of their facts.
-    pub fn offline_in(self, chosen: &[&Place]) -> Result<(super::Offline, Keeper), CatalogError> {
+    /// What was kept of the archive, with a listing of `chosen` segments alone, a keeper of their facts, and what no
+    /// segment shows.
+    pub fn offline_in(self, chosen: &[&Place]) -> Result<(super::Offline, Keeper, Unseen), CatalogError> {
         let frame: Frame = self.document(FRAME)?;
         let mut rows = Vec::new();
         for place in chosen {
@@ -171,7 +189,7 @@ impl Catalog {
             discovered,
             histories: self.document("histories")?,
         };
-        Ok((offline, Keeper::of_rows(self, rows)))
+        Ok((offline, Keeper::of_rows(self, rows), frame.unseen))
     }
 }
 

@@ -4,8 +4,9 @@ use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
 use super::lookup::look_up;
 use super::reading::Reading;
-use crate::audit::Options;
+use crate::audit::{self, Options};
 use crate::backup::{self, LoadError};
+use crate::catalog::Unseen;
 use crate::clock::{self, Clock};
 use crate::find::loss::Loss;
 use crate::find::prune::can_narrow;
@@ -92,7 +93,7 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
     let rows = rows_of_backups(common)?;
     let wants_names = args.table.as_deref().is_some_and(|table| !is_file(table))
         || args.database.as_deref().is_some_and(|database| database.parse::<u32>().is_err());
-    let answer = |library: &Library<'_>, index: &Index| {
+    let answer = |library: &Library<'_>, index: &Index, unseen: Unseen| {
         let names = Names::of(library, &index.across.sightings, &index.across.events, rows.clone());
         let mut query = query.clone();
         query.databases = args.database.as_deref().map(|wanted| databases(wanted, &names)).transpose()?;
@@ -100,6 +101,7 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
         let found = query.run(index, &names);
         let mut notes = notes(&query, &found, index, &names);
         notes.extend(incomplete(&query, index, &names));
+        notes.extend(not_listed(unseen));
         let answer = find::answer(&found, &names, library.major, &clock, read_as.clone(), notes);
         let location = &common.archive;
         match common.format {
@@ -116,7 +118,25 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
     }
     let reading = Reading::open(common, &options)?;
     let library = reading.library(common, &options)?;
-    answer(&library, &Index::of(&library))
+    let survey = audit::join(&reading.plan, library.facts_in_order());
+    let unseen = audit::judge(&reading.plan, &survey, &options).segments.into();
+    answer(&library, &Index::of(&library), unseen)
+}
+
+/// What happened in WAL that is missing or damaged is in no answer, whether somebody accepted the loss or not.
+fn not_listed(unseen: Unseen) -> Option<String> {
+    let counts = [(unseen.missing, "missing"), (unseen.damaged, "damaged")];
+    let told: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {what}", counted(count, "segment")))
+        .collect();
+    (!told.is_empty()).then(|| {
+        format!(
+            "{}: what happened there may not be listed here (walproof verify says where)",
+            told.join(", ")
+        )
+    })
 }
 
 /// What a person should know about an answer.

@@ -69,16 +69,16 @@ fn conclude(
 ) -> Result<Status, CommandError> {
     let common = &args.common;
     let survey = reading.survey(common, options)?;
+    let mut audit = audit::judge(&reading.plan, &survey, options);
     let tally = if reading.is_offline() {
         Tally { reused: reading.plan.entries.len() as u64, ..Tally::default() }
     } else {
         // An index that lacks something is no index.
         reading.backups(common)?;
         let tally = reading.remember()?;
-        reading.keep_places(options)?;
+        reading.keep_places(options, audit.segments.into())?;
         tally
     };
-    let mut audit = audit::judge(&reading.plan, &survey, options);
     baseline::acknowledge(&mut audit, &super::ack::baseline(None, &reading.archive)?);
     let location = reading.archive.location().to_owned();
     let total = reading.plan.entries.len() as u64;

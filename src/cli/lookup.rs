@@ -4,7 +4,7 @@ use super::Status;
 use super::common::{CommandError, CommonArgs};
 use super::reading::{Reading, no_place};
 use crate::audit::Options;
-use crate::catalog::{Catalog, Place};
+use crate::catalog::{Catalog, Place, Unseen};
 use crate::find::prune::{first_look, meant, next_look};
 use crate::find::{Index, Query};
 use crate::names;
@@ -23,7 +23,7 @@ pub(super) fn look_up(
     query: &Query,
     rows: &[Sighting],
     wants_names: bool,
-    answer: &dyn Fn(&Library<'_>, &Index) -> Result<Status, CommandError>,
+    answer: &dyn Fn(&Library<'_>, &Index, Unseen) -> Result<Status, CommandError>,
 ) -> Result<Option<Status>, CommandError> {
     let path = common.catalog_path().ok_or_else(no_place)?;
     let mut catalog = Catalog::open_to_read(&path)?;
@@ -36,14 +36,14 @@ pub(super) fn look_up(
     }
     loop {
         let chosen: Vec<&Place> = selected.iter().filter_map(|at| places.get(*at)).collect();
-        let reading = Reading::offline_in(&common.archive, catalog, &chosen, options)?;
+        let (reading, unseen) = Reading::offline_in(&common.archive, catalog, &chosen, options)?;
         let library = reading.library(common, options)?;
         let events = meant(query, &library);
         let index = Index::of_those(&library, |event| events.contains(&(event.owner, event.lsn)));
         let makers = names::all_makers(&library, &index.across.sightings, rows);
         let more = next_look(&library, &index, &makers, wants_names, &zones);
         if more.is_subset(&selected) {
-            return answer(&library, &index).map(Some);
+            return answer(&library, &index, unseen).map(Some);
         }
         drop(ManuallyDrop::into_inner(library));
         selected.extend(more);

@@ -2,9 +2,9 @@
 
 use super::common::{self, CommandError, CommonArgs};
 use crate::archive::{Archive, Entry};
-use crate::audit::{self, Audit, AuditError, Options, Plan, Survey};
+use crate::audit::{self, Audit, AuditError, Options, Plan, SegmentCounts, Survey};
 use crate::backup::{self, BaseBackup, Discovered};
-use crate::catalog::{Catalog, CatalogError, Keeper, Offline, Place, Tally, default_place};
+use crate::catalog::{Catalog, CatalogError, Keeper, Offline, Place, Tally, Unseen, default_place};
 use crate::find::prune::{Selection, widen_across, with_successors};
 use crate::finding::Severity;
 use crate::recovery::Library;
@@ -30,6 +30,12 @@ pub(super) struct Reading {
 impl From<CatalogError> for CommandError {
     fn from(error: CatalogError) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+impl From<SegmentCounts> for Unseen {
+    fn from(counts: SegmentCounts) -> Self {
+        Self { missing: counts.missing, damaged: counts.damaged }
     }
 }
 
@@ -85,29 +91,31 @@ impl Reading {
         Ok(Self { archive, plan, discovered: kept.discovered, keeper, offline: true })
     }
 
-    /// The same with nothing but the segments `chosen`.
+    /// The same with nothing but the segments `chosen`, and what no segment shows.
     pub(super) fn offline_in(
         location: &str,
         catalog: Catalog,
         chosen: &[&Place],
         options: &Options,
-    ) -> Result<Self, CommandError> {
-        let (kept, keeper) = catalog.offline_in(chosen)?;
+    ) -> Result<(Self, Unseen), CommandError> {
+        let (kept, keeper, unseen) = catalog.offline_in(chosen)?;
         is_its_own(&kept, location)?;
         let archive = kept.archive(location)?;
         let plan = audit::plan_of(&archive, kept.inventory, options)?;
-        Ok(Self { archive, plan, discovered: kept.discovered, keeper: Some(keeper), offline: true })
+        let reading =
+            Self { archive, plan, discovered: kept.discovered, keeper: Some(keeper), offline: true };
+        Ok((reading, unseen))
     }
 
     /// Writes down the bounds of all files, where the catalog holds all that they follow from.
-    pub(super) fn keep_places(&self, options: &Options) -> Result<(), CommandError> {
+    pub(super) fn keep_places(&self, options: &Options, unseen: Unseen) -> Result<(), CommandError> {
         let Some(keeper) = self.keeper.as_ref().filter(|_| !self.offline) else { return Ok(()) };
         if keeper.has_places()? {
             return Ok(());
         }
         let Some(mut places) = keeper.own_places(&self.plan.inventory)? else { return Ok(()) };
         self.widen_across(&mut places, options)?;
-        Ok(keeper.keep_places(&self.plan.inventory, &places)?)
+        Ok(keeper.keep_places(&self.plan.inventory, &places, unseen)?)
     }
 
     /// Records across the ends of files are read from the facts of both.

@@ -134,8 +134,11 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
         Err(Unasked::Error(error)) => return Err(error),
         Err(Unasked::No(no)) => {
             let (shown, problem, message) = *no;
-            let context =
-                context(shown, None, major, args.target_timeline.clone().unwrap_or_default(), &clock);
+            // Which one a file asks for that sets several targets, nobody has looked at.
+            let of_version = || requested(None, TimelineTarget::default_for(major));
+            let of_version = args.target.from_conf.is_none().then(of_version);
+            let timeline = args.target_timeline.clone().or(of_version);
+            let context = context(shown, None, major, timeline, &clock);
             let answer = unanswerable(context, &problem, message);
             give(args, archive, &answer, None)?;
             return Ok(Status::Bad);
@@ -185,7 +188,7 @@ fn context<'a>(
     target: TargetAnswer,
     wanted: Option<&'a Target>,
     major: Major,
-    timeline: String,
+    timeline: Option<String>,
     clock: &'a Clock,
 ) -> Context<'a> {
     Context { target, wanted, major, timeline, clock, settings: IndexMap::new(), files: IndexMap::new() }
@@ -410,7 +413,7 @@ fn compose(
         question.shown.clone(),
         Some(&question.target),
         request.major,
-        question.timeline_text.clone(),
+        Some(question.timeline_text.clone()),
         request.clock,
     );
     context.settings = recovery_settings(args, question, request.major)?;

@@ -1,10 +1,10 @@
 //! What a record says, in the words of pg_waldump.
 //!
-//! In full for Transaction and XLOG, and for what creates or removes relation files and databases; of all other
-//! records the name of the operation alone is given.
+//! In full for Transaction and XLOG, and for what creates or removes relation files, databases and tablespaces or maps
+//! relations to files; of all other records the name of the operation alone is given.
 //!
-//! PostgreSQL: `xactdesc.c`, `xlogdesc.c`, `standbydesc.c`, `smgrdesc.c`, `dbasedesc.c`, `heapdesc.c` in
-//! `src/backend/access/rmgrdesc`, 9.5 to 19.
+//! PostgreSQL: `xactdesc.c`, `xlogdesc.c`, `standbydesc.c`, `smgrdesc.c`, `dbasedesc.c`, `tblspcdesc.c`, `relmapdesc.c`,
+//! `heapdesc.c` in `src/backend/access/rmgrdesc`, 9.5 to 19.
 
 use super::transaction;
 use crate::clock::Clock;
@@ -30,7 +30,11 @@ pub fn is_described(header: &RecordHeader) -> bool {
     let operation = header.info() & 0xF0;
     match header.resource_manager() {
         ResourceManager::XLOG => !matches!(operation, 0x20 | 0xA0 | 0xB0 | 0xC0),
-        ResourceManager::TRANSACTION | ResourceManager::STORAGE | ResourceManager::DATABASE => true,
+        ResourceManager::TRANSACTION
+        | ResourceManager::STORAGE
+        | ResourceManager::DATABASE
+        | ResourceManager::TABLESPACE
+        | ResourceManager::RELMAP => true,
         ResourceManager::HEAP => operation == 0x30,
         _ => false,
     }
@@ -49,6 +53,8 @@ impl Speaker<'_> {
             ResourceManager::TRANSACTION => transaction::describe(self, record),
             ResourceManager::STORAGE => self.storage(main, info),
             ResourceManager::DATABASE => self.database(main, info),
+            ResourceManager::TABLESPACE => tablespace(main, info),
+            ResourceManager::RELMAP => relation_map(main),
             _ => self.heap_truncate(main),
         };
         text.unwrap_or_default()
@@ -233,6 +239,22 @@ impl Speaker<'_> {
         let flags = named(["cascade ", "restart_seqs "]).concat();
         Some(format!("{flags}nrelids {count} relids {}", relations.join(" ")))
     }
+}
+
+fn tablespace(main: &[u8], info: u8) -> Option<String> {
+    let mut reader = Reader::new(main);
+    let space = reader.u32()?;
+    if info != 0 {
+        return Some(space.to_string());
+    }
+    let path = main.get(4..)?.split(|byte| *byte == 0).next()?;
+    Some(format!("{space} \"{}\"", printable(&String::from_utf8_lossy(path))))
+}
+
+fn relation_map(main: &[u8]) -> Option<String> {
+    let mut reader = Reader::new(main);
+    let (database, space, bytes) = (reader.u32()?, reader.u32()?, reader.i32()?);
+    Some(format!("database {database} tablespace {space} size {bytes}"))
 }
 
 /// A position as pg_waldump's columns have it.

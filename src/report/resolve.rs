@@ -28,7 +28,7 @@ pub struct TargetAnswer {
 
 #[derive(Clone, Debug, Serialize)]
 struct TimelineAnswer {
-    requested: String,
+    requested: Option<String>,
     resolved: Option<TimelineId>,
     path: Vec<TimelineId>,
 }
@@ -75,7 +75,7 @@ struct LastTransactionAnswer {
 
 #[derive(Clone, Debug, Default, Serialize)]
 struct LostAnswer {
-    commits: u64,
+    commits: Option<u64>,
     first_time: Option<String>,
     last_time: Option<String>,
 }
@@ -183,8 +183,8 @@ pub struct Context<'a> {
     pub wanted: Option<&'a Target>,
     /// The version asked about.
     pub major: Major,
-    /// The timeline as asked for.
-    pub timeline: String,
+    /// The timeline as asked for, where that is known.
+    pub timeline: Option<String>,
     /// For times.
     pub clock: &'a Clock,
     /// Recovery settings.
@@ -280,10 +280,11 @@ pub fn answer(
         time: clock.iso(last.time),
         lsn: last.lsn,
     });
+    let lost_times = resolution.lost.and_then(|lost| lost.times);
     answer.lost = LostAnswer {
-        commits: resolution.lost.commits,
-        first_time: resolution.lost.times.map(|(first, _)| clock.iso(first)),
-        last_time: resolution.lost.times.map(|(_, last)| clock.iso(last)),
+        commits: resolution.lost.map(|lost| lost.commits),
+        first_time: lost_times.map(|(first, _)| clock.iso(first)),
+        last_time: lost_times.map(|(_, last)| clock.iso(last)),
     };
     let reached = prediction.stop.as_ref().filter(|_| prediction.reached_target());
     answer.server = ServerAnswer {
@@ -400,7 +401,11 @@ fn rows(answer: &ResolveAnswer, new_timeline: Option<TimelineId>) -> Vec<(&'stat
         let path: Vec<String> = answer.timeline.path.iter().map(ToString::to_string).collect();
         rows.push((
             "timeline",
-            format!("{resolved} (asked for {}; path {})", answer.timeline.requested, path.join(" → ")),
+            format!(
+                "{resolved} (asked for {}; path {})",
+                answer.timeline.requested.as_deref().unwrap_or("none"),
+                path.join(" → ")
+            ),
         ));
     }
     if let Some(lsn) = answer.consistent_lsn {
@@ -471,9 +476,11 @@ fn describe_stop(stop: &StopAnswer) -> String {
 
 fn describe_lost(answer: &ResolveAnswer) -> String {
     let lost = &answer.lost;
-    match (&lost.first_time, &lost.last_time) {
-        (Some(first), Some(last)) => format!("{} from {first} to {last}", counted(lost.commits, "commit")),
-        _ if answer.stop.is_none() => "unknown: there is no stop".to_owned(),
+    match (lost.commits, &lost.first_time, &lost.last_time) {
+        (None, ..) => "unknown: there is no stop".to_owned(),
+        (Some(commits), Some(first), Some(last)) => {
+            format!("{} from {first} to {last}", counted(commits, "commit"))
+        }
         _ => "nothing: the archive holds no commit beyond it".to_owned(),
     }
 }

@@ -161,8 +161,8 @@ pub struct Resolution<'a> {
     pub rejected: Vec<Rejected>,
     /// What speaks against the target as a whole.
     pub problems: Vec<Problem>,
-    /// Commits beyond the stop.
-    pub lost: Lost,
+    /// Commits beyond the stop, where there is one.
+    pub lost: Option<Lost>,
     /// Transactions that will stand prepared.
     pub prepared: Vec<Prepared>,
     /// The closest feasible targets before and after, where this one is not.
@@ -255,7 +255,7 @@ fn conclude<'a>(
         chosen,
         rejected,
         problems: Vec::new(),
-        lost: Lost::default(),
+        lost: None,
         prepared: Vec::new(),
         nearest: (None, None),
     };
@@ -272,7 +272,7 @@ fn conclude<'a>(
     let path = Path::of(library, history, &assessment.prediction);
     let applied_to = assessment.prediction.applied_to;
     if assessment.prediction.refusal.is_none() {
-        resolution.lost = lost(&path, applied_to);
+        resolution.lost = Some(lost(&path, applied_to));
         resolution.prepared = prepared(&path, applied_to);
     }
     if !assessment.is_feasible() {
