@@ -11,7 +11,7 @@ use crate::scan::FileFault;
 use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::walk::Ending;
 use crate::wal::{Lsn, SegmentName, TimelineId, WalFileName};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Everything wrong with files rather than with the WAL in them.
 pub(super) fn findings(
@@ -69,9 +69,14 @@ pub(super) fn stand_in(stray: &Stray) -> Option<(WalFileName, &'static str)> {
 /// What has a segment's name, is no regular file, and stands where no segment is missing: it was not read.
 pub(super) fn unread(plan: &Plan, newest: Option<ClusterId>, holes: &[Hole]) -> Vec<Finding> {
     let size = newest.map(|id| id.segment_size);
+    let holes: BTreeMap<_, &Hole> = holes.iter().map(|hole| ((hole.timeline, hole.first), hole)).collect();
     let is_missed = |name: SegmentName| {
         let number = size.and_then(|size| name.number(size));
-        number.is_some_and(|number| holes.iter().any(|hole| hole.has(name.timeline, number)))
+        // Holes do not overlap.
+        number.is_some_and(|number| {
+            let before = holes.range(..=(name.timeline, number)).next_back();
+            before.is_some_and(|(_, hole)| hole.has(name.timeline, number))
+        })
     };
     let stand_ins = plan.inventory.strays.iter().filter_map(|stray| Some((stray, stand_in(stray)?)));
     stand_ins

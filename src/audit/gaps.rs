@@ -14,7 +14,7 @@ use crate::chain::segments::Segments;
 use crate::finding::{Code, Finding, Severity};
 use crate::timeline::History;
 use crate::wal::{SegmentName, SegmentNumber, TimelineId, WalFileName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Segments missing in a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -234,10 +234,11 @@ pub(super) fn findings(
     holes: &BTreeMap<Hole, Option<String>>,
     explain: impl Fn(&Hole, Finding) -> Finding,
 ) -> Vec<Finding> {
+    let beside = Beside::of(view);
     let told = |(hole, island): (&Hole, &Option<String>)| match island {
-        None => explain(hole, finding(view, hole)),
+        None => explain(hole, finding(view, &beside, hole)),
         Some(label) => {
-            let mut finding = finding(view, hole).rated(Severity::Info);
+            let mut finding = finding(view, &beside, hole).rated(Severity::Info);
             finding.message = format!(
                 "{}: no loss, retention keeps backup {label} with its own WAL only, and the WAL that other backups \
                  need begins behind this",
@@ -249,7 +250,7 @@ pub(super) fn findings(
     holes.iter().map(told).collect()
 }
 
-fn finding(view: &ClusterView<'_>, hole: &Hole) -> Finding {
+fn finding(view: &ClusterView<'_>, beside: &Beside, hole: &Hole) -> Finding {
     let size = view.id.segment_size;
     let name = |number| SegmentName::new(hole.timeline, number, size);
     let (first, last) = (name(hole.first), name(hole.last()));
@@ -259,13 +260,13 @@ fn finding(view: &ClusterView<'_>, hole: &Hole) -> Finding {
         format!("{} segments are missing: {first} to {last}", hole.count)
     };
     let mut found = "no such file".to_owned();
-    if let Some((name, what)) = of_another_kind(view, hole) {
+    if let Some((name, what)) = beside.of_another_kind((first, last)) {
         found = if hole.count == 1 { what.to_owned() } else { format!("{name} is {what}") };
         message = format!(
             "{message}; {} is {what}, which was not read",
             if hole.count == 1 { "what has its name".to_owned() } else { name.to_string() }
         );
-    } else if let Some(other) = stand_in(view, hole) {
+    } else if let Some(other) = beside.partial(first).or_else(|| of_ancestor(view, hole)) {
         found = format!("only {other}");
         message = format!("{message}; {other} does not replace it");
     }
@@ -277,36 +278,43 @@ fn finding(view: &ClusterView<'_>, hole: &Hole) -> Finding {
         .expecting(expected, found)
 }
 
-/// Something with the name of a missing segment that is no regular file.
-fn of_another_kind(view: &ClusterView<'_>, hole: &Hole) -> Option<(SegmentName, &'static str)> {
-    let stand_ins = view.plan.inventory.strays.iter().filter_map(files::stand_in);
-    let mut segments = stand_ins.filter_map(|(name, what)| match name {
-        WalFileName::Segment(name) => Some((name, what)),
-        _ => None,
-    });
-    let size = view.id.segment_size;
-    segments.find(|(name, _)| name.number(size).is_some_and(|number| hole.has(name.timeline, number)))
+/// What has the name of a segment, or nearly, and is none: gathered once, for there may be many of both.
+struct Beside {
+    of_another_kind: BTreeMap<SegmentName, &'static str>,
+    partial: BTreeSet<SegmentName>,
 }
 
-/// A file that might be taken for the missing one: a server would read it, or a person would point at it.
-fn stand_in(view: &ClusterView<'_>, hole: &Hole) -> Option<String> {
-    let size = view.id.segment_size;
-    let partial = |name: SegmentName| {
-        view.survey
-            .chains
-            .partials
-            .iter()
-            .any(|(file, _)| file.name == name)
-            .then(|| WalFileName::Partial(name).to_string())
-    };
-    let own = partial(SegmentName::new(hole.timeline, hole.first, size));
+impl Beside {
+    fn of(view: &ClusterView<'_>) -> Self {
+        let stand_ins = view.plan.inventory.strays.iter().filter_map(files::stand_in);
+        let of_another_kind = stand_ins.filter_map(|(name, what)| match name {
+            WalFileName::Segment(name) => Some((name, what)),
+            _ => None,
+        });
+        let partial = view.survey.chains.partials.iter().map(|(file, _)| file.name);
+        Self { of_another_kind: of_another_kind.collect(), partial: partial.collect() }
+    }
+
+    /// The first in a hole that has the name of a segment and is no regular file.
+    fn of_another_kind(
+        &self,
+        (first, last): (SegmentName, SegmentName),
+    ) -> Option<(SegmentName, &'static str)> {
+        self.of_another_kind.range(first..=last).next().map(|(name, what)| (*name, *what))
+    }
+
+    /// A file that a person would point at.
+    fn partial(&self, name: SegmentName) -> Option<String> {
+        self.partial.contains(&name).then(|| WalFileName::Partial(name).to_string())
+    }
+}
+
+/// A file that a server would read instead.
+fn of_ancestor(view: &ClusterView<'_>, hole: &Hole) -> Option<String> {
     let ancestors = view.history(hole.timeline).map(|history| history.path()).unwrap_or_default();
-    let of_ancestor = || {
-        ancestors.iter().rev().skip(1).find_map(|ancestor| {
-            let has =
-                view.cluster.chains.get(ancestor).is_some_and(|chain| chain.present.contains(hole.first));
-            has.then(|| format!("timeline {ancestor}'s {}", SegmentName::new(*ancestor, hole.first, size)))
-        })
-    };
-    own.or_else(of_ancestor)
+    ancestors.iter().rev().skip(1).find_map(|ancestor| {
+        let has = view.cluster.chains.get(ancestor).is_some_and(|chain| chain.present.contains(hole.first));
+        let name = || SegmentName::new(*ancestor, hole.first, view.id.segment_size);
+        has.then(|| format!("timeline {ancestor}'s {}", name()))
+    })
 }
