@@ -412,7 +412,7 @@ pub const WOUNDS: &[Wound] = &[
         "partial-holds-more",
         "After a failover the old primary's last segment, a .partial, holds WAL beyond the fork.",
         &[],
-        &["partial-only 000000010000000000000007.partial"],
+        &["partial-only 000000010000000000000007.partial", "timeline-history-missing 00000003.history"],
         |a| {
             a.rename("000000010000000000000007", "000000010000000000000007.partial");
             a.keep(|name| {
