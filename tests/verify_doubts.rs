@@ -222,13 +222,19 @@ fn a_restore_command_is_one_that_works_or_none() {
     let yard = Yard::of(&["1-5"]);
     let backup = "000000010000000000000005.00000028.backup";
     fs::copy(Recording::of("16").archive().join(backup), yard.archive().join(backup)).unwrap();
-    let fetched = |yard: &Yard| {
+    let command_of = |yard: &Yard| {
         let output = yard.run("resolve", &["--no-catalog", "--format", "json"]);
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["settings"]["restore_command"].as_str().map(ToOwned::to_owned)
+    };
+    let fetch = |command: &str, name: &str, to: &Path| {
+        let command = command.replace("%f", name).replace("%p", to.to_str().unwrap());
+        Command::new("sh").arg("-c").arg(&command).status().unwrap().success()
+    };
+    let fetched = |yard: &Yard| {
         let to = yard.0.path().join("fetched");
-        let command = answer["settings"]["restore_command"].as_str()?.to_owned();
-        let command = command.replace("%f", &name("1-5")).replace("%p", to.to_str().unwrap());
-        assert!(Command::new("sh").arg("-c").arg(&command).status().unwrap().success(), "{command}");
+        let command = command_of(yard)?;
+        assert!(fetch(&command, &name("1-5"), &to), "{command}");
         Some(fs::read(to).unwrap())
     };
     let whole = fs::read(yard.place("1-5")).unwrap();
@@ -238,6 +244,27 @@ fn a_restore_command_is_one_that_works_or_none() {
     };
     pack(&["gzip"], &yard.place("1-5"));
     assert_eq!(fetched(&yard).as_ref(), Some(&whole));
+    // Both, beside one another: whichever is asked for.
+    for (short, packed) in [("1-6", true), ("1-7", false)] {
+        yard.put(short);
+        if packed {
+            pack(&["gzip"], &yard.place(short));
+        }
+    }
+    yard.put_file("00000002.history");
+    pack(&["gzip"], &yard.archive().join("00000002.history"));
+    let command = command_of(&yard).unwrap();
+    for asked in ["00000002.history".to_owned(), name("1-5"), name("1-6"), name("1-7")] {
+        let to = yard.0.path().join(format!("{asked} again"));
+        assert!(fetch(&command, &asked, &to), "{command}");
+        assert_eq!(fs::read(to).unwrap(), fs::read(Recording::of("16").archive().join(&asked)).unwrap());
+    }
+    let to = yard.0.path().join("nothing");
+    assert!(!fetch(&command, &name("1-9"), &to) && !to.exists(), "{command}");
+    for gone in ["1-6.gz", "1-7"] {
+        fs::remove_file(yard.archive().join(name(gone.trim_end_matches(".gz")) + &gone[3..])).unwrap();
+    }
+    fs::remove_file(yard.archive().join("00000002.history.gz")).unwrap();
     // Under its own name it is no segment, and nothing tells how to unpack it.
     fs::rename(yard.place("1-5").with_extension("gz"), yard.place("1-5")).unwrap();
     assert_eq!(fetched(&yard), None);

@@ -11,10 +11,21 @@ use std::sync::Arc;
 
 /// Opens the store that `location` names: a directory, a tar file, or a URL.
 pub(super) fn open(location: &str) -> Result<Box<dyn Store>, StoreError> {
+    match local_path(location)? {
+        Some(path) => open_path(&path),
+        None => open_remote(location),
+    }
+}
+
+/// The path that `location` stands for, unless it is in an object store.
+///
+/// # Errors
+/// It is a `file://` URL of another host, or one that cannot be read.
+pub fn local_path(location: &str) -> Result<Option<PathBuf>, StoreError> {
     match location.split_once("://") {
-        Some(("file", path)) => open_path(&file_url_path(location, path)?),
-        Some((scheme, _)) if is_scheme(scheme) => open_remote(location),
-        _ => open_path(Path::new(location)),
+        Some(("file", path)) => file_url_path(location, path).map(Some),
+        Some((scheme, _)) if is_scheme(scheme) => Ok(None),
+        _ => Ok(Some(PathBuf::from(location))),
     }
 }
 

@@ -26,7 +26,7 @@ mod tar_members;
 
 pub use inventory::{BackupKind, BackupObject, Entry, Inventory, Stray};
 pub use layout::{Layout, LayoutChoice, ParseLayoutError};
-pub use location::location_from_environment;
+pub use location::{local_path, location_from_environment};
 pub(crate) use ranges::{ReadSeek, open_stored};
 pub use read::Scratch;
 pub(crate) use regular::open_regular;

@@ -1,5 +1,6 @@
 //! Where the catalog of an archive is kept when nobody says it.
 
+use crate::archive::local_path;
 use sha2::{Digest, Sha256};
 use std::env;
 use std::fmt::Write as _;
@@ -30,15 +31,11 @@ fn place_in(cache: &Path, location: &str) -> PathBuf {
 
 /// One text for one place: links followed where the place is there, and no slash at the end.
 pub(super) fn canonical(location: &str) -> String {
-    let path = match location.split_once("://") {
-        Some(("file", rest)) => rest.strip_prefix("localhost").unwrap_or(rest),
-        Some(_) => return location.trim_end_matches('/').to_owned(),
-        None => location,
-    };
-    let whole = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    let Ok(Some(path)) = local_path(location) else { return location.trim_end_matches('/').to_owned() };
+    let whole = std::fs::canonicalize(&path).or_else(|_| std::path::absolute(&path));
     // A slash at the end goes with the parts.
     let parts = |whole: PathBuf| whole.components().collect::<PathBuf>().to_string_lossy().into_owned();
-    whole.map_or_else(|_| path.to_owned(), parts)
+    whole.map_or_else(|_| path.to_string_lossy().into_owned(), parts)
 }
 
 #[cfg(test)]
@@ -50,6 +47,7 @@ mod tests {
         let place = |location: &str| place_in(Path::new("/cache"), location);
         assert_eq!(place("/"), place("file:///"));
         assert_eq!(place("/no/such/place"), place("/no/such/place/"));
+        assert_eq!(place("/no/such place"), place("file:///no/such%20place"));
         assert_eq!(place("s3://bucket/a"), place("s3://bucket/a/"));
         assert_ne!(place("s3://bucket/a"), place("s3://bucket/b"));
         assert!(place("/").starts_with("/cache/walproof"));

@@ -4,10 +4,9 @@
 //! `src/backend/access/transam/xlogarchive.c`, 9.5 to 19): a wrong one loses everything without a word, so there is none
 //! rather than a guess.
 
-use crate::archive::{Entry, Layout};
+use crate::archive::{Entry, Layout, local_path};
 use crate::wal::{SegmentSize, WalFileName};
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 /// The command for the files `entries` of an archive at `location`; `None` if nothing that is sure to work is known.
@@ -20,80 +19,94 @@ pub fn restore_command(
     if layout == Layout::WalG {
         return Some("wal-g wal-fetch %f %p".to_owned());
     }
-    let root = local(location)?;
-    let whole = |entry: &Entry| root.join(&entry.object.path);
-    let segments: Vec<&Entry> =
-        entries.iter().filter(|entry| matches!(entry.name, WalFileName::Segment(_))).collect();
-    let first = whole(segments.first()?);
+    let root = local_path(location).ok()??;
+    let root = std::path::absolute(root).ok().filter(|path| !path.is_file())?;
+    let segments = || entries.iter().filter(|entry| matches!(entry.name, WalFileName::Segment(_)));
+    let first = &segments().next()?.object.path;
     match layout {
         Layout::PgBackRest => {
-            let stanza = beside(&first, "archive", 1)?;
+            let stanza = component(first.strip_prefix("archive").ok()?, 0)?;
             Some(format!("pgbackrest --stanza={stanza} archive-get %f \"%p\""))
         }
         Layout::Barman => {
-            let server = beside(&first, "wals", -1)?;
+            let server = barman_server(&root, first)?;
             Some(format!("barman get-wal {server} %f > \"%p\""))
         }
         Layout::Plain | Layout::PgRman => {
-            let folders: BTreeSet<PathBuf> =
-                segments.iter().filter_map(|entry| whole(entry).parent().map(Path::to_owned)).collect();
-            let [folder] = Vec::from_iter(folders).try_into().ok()?;
-            from_folder(&folder, &segments, size)
+            // Without a suffix only what has the size of a segment is one as it stands.
+            if segments().any(|entry| suffix(entry) == Some("") && entry.stored_size() != size.bytes()) {
+                return None;
+            }
+            let segments = places(&root, segments())?;
+            let is_history = |entry: &&Entry| matches!(entry.name, WalFileName::History(_));
+            let histories = places(&root, entries.iter().filter(is_history))?;
+            from_places(segments, histories)
         }
         _ => None,
     }
 }
 
-/// Where the archive is on this machine, unless it is in a store or a tar.
-fn local(location: &str) -> Option<PathBuf> {
-    let path = location.strip_prefix("file://").unwrap_or(location);
-    let path = std::path::absolute(path).ok()?;
-    (!location.contains("://") || location.starts_with("file://"))
-        .then_some(path)
-        .filter(|path| !path.is_file())
+/// The name of the server whose first segment is at `first`. A user may point at the directory with all servers, at one
+/// server's, at its `wals`, or at a folder in that.
+fn barman_server(root: &Path, first: &Path) -> Option<String> {
+    if !first.starts_with("wals") {
+        return component(first, 0)
+            .filter(|_| first.components().nth(1) == Some(Component::Normal("wals".as_ref())));
+    }
+    let is_wal_folder = |folder: &Path| {
+        let name = folder.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    let parent = root.parent().filter(|parent| is_wal_folder(root) && parent.ends_with("wals"));
+    let wals = parent.or_else(|| Some(root).filter(|root| root.ends_with("wals")));
+    let server = wals.map_or(Some(root), Path::parent)?;
+    component(Path::new(server.file_name()?), 0)
 }
 
-/// The component that stands `steps` behind the last one called `name`, if it needs no quotes.
-fn beside(path: &Path, name: &str, steps: isize) -> Option<String> {
-    let parts: Vec<&OsStr> = path
-        .components()
-        .filter_map(|part| match part {
-            Component::Normal(part) => Some(part),
-            _ => None,
-        })
-        .collect();
-    let at = parts.iter().rposition(|part| *part == name)?;
-    let found = parts.get(at.checked_add_signed(steps)?)?.to_str()?;
+/// The component of that number, if it needs no quotes.
+fn component(path: &Path, number: usize) -> Option<String> {
+    let Component::Normal(found) = path.components().nth(number)? else { return None };
+    let found = found.to_str()?;
     let plain = found.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter));
     plain.then(|| found.to_owned())
 }
 
-/// Out of one folder, whose files end in nothing or in the suffix of a compression.
-fn from_folder(folder: &Path, segments: &[&Entry], size: SegmentSize) -> Option<String> {
-    let suffixes: Option<BTreeSet<&str>> = segments.iter().map(|entry| suffix(entry)).collect();
-    let suffixes = suffixes?;
-    // Without a suffix only what has the size of a segment is one as it stands.
-    let is_plain = |entry: &&&Entry| suffix(entry) == Some("");
-    if segments.iter().filter(is_plain).any(|entry| entry.stored_size() != size.bytes()) {
+/// A folder, and what stands behind the names of files in it: the suffix of a compression, or nothing.
+type Place<'e> = (PathBuf, &'e str);
+
+/// Where these files are. `None`: one of them is not called as the server calls it.
+fn places<'e>(root: &Path, entries: impl Iterator<Item = &'e Entry>) -> Option<BTreeSet<Place<'e>>> {
+    let place = |entry: &'e Entry| {
+        let path = root.join(&entry.object.path);
+        Some((path.parent()?.to_owned(), suffix(entry)?))
+    };
+    entries.map(place).collect()
+}
+
+/// Out of the folder that all segments are in and the one of all histories, often the same.
+fn from_places(segments: BTreeSet<Place<'_>>, histories: BTreeSet<Place<'_>>) -> Option<String> {
+    let folders = |places: &BTreeSet<Place<'_>>| -> BTreeSet<PathBuf> {
+        places.iter().map(|(folder, _)| folder.clone()).collect()
+    };
+    let [folder] = Vec::from_iter(folders(&segments)).try_into().ok()?;
+    if folders(&histories).len() > 1 {
         return None;
     }
-    let place = quoted(folder);
-    let commands: Option<Vec<String>> = suffixes
-        .iter()
-        .map(|suffix| match suffix {
-            &"" => Some(copy_command(folder)),
-            suffix => {
-                let file = format!("{place}/%f.{suffix}");
-                Some(format!("test -f {file} && {} < {file} > \"%p\"", unpacker(suffix)?))
-            }
-        })
-        .collect();
-    let mut commands = commands?;
-    // Histories are often stored as they are.
-    if !suffixes.contains("") {
-        commands.push(copy_command(folder));
-    }
-    Some(commands.join(" || "))
+    let mut places = segments;
+    places.extend(histories);
+    // What comes later, a history above all, may be stored as it is.
+    places.insert((folder, ""));
+    let plain = |(_, suffix): &&Place<'_>| suffix.is_empty();
+    let unpacked = places.iter().filter(|place| !plain(place)).map(|place| unpack_command(place));
+    let copied = places.iter().filter(plain).map(|(folder, _)| Some(copy_command(folder)));
+    let commands: Option<Vec<String>> = unpacked.chain(copied).collect();
+    Some(commands?.join(" || "))
+}
+
+/// In parentheses: to the shell `&&` and `||` are alike, and the first that is not done skips to the next of the other.
+fn unpack_command((folder, suffix): &Place<'_>) -> Option<String> {
+    let file = format!("{}/%f.{suffix}", quoted(folder));
+    Some(format!("(test -f {file} && {} < {file} > \"%p\")", unpacker(suffix)?))
 }
 
 /// What follows a segment's name and a dot in the name of its file, if anything; `None`: it is not called so at all.
@@ -131,6 +144,16 @@ fn quoted(folder: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_barman_server_is_found_from_wherever_a_user_points() {
+        let below = Path::new("wals/0000000100000000/000000010000000000000003");
+        for root in ["/b/main", "/b/main/wals", "/b/main/wals/0000000100000000", "/b/wals/main"] {
+            assert_eq!(barman_server(Path::new(root), below).as_deref(), Some("main"), "{root}");
+        }
+        assert_eq!(barman_server(Path::new("/b"), &Path::new("main").join(below)).as_deref(), Some("main"));
+        assert_eq!(barman_server(Path::new("/b/my main"), below), None);
+    }
 
     #[test]
     fn the_copy_command_is_safe_for_the_shell_and_the_server() {
