@@ -94,6 +94,24 @@ pub(super) fn findings(
         .collect()
 }
 
+/// Whether all of a cluster's files stand before `newest_start`.
+fn is_earlier(files: &[&FileRecord], id: ClusterId, newest_start: Option<Lsn>) -> bool {
+    files.iter().filter_map(|file| file.name.start(id.segment_size)).max() < newest_start
+}
+
+/// The clusters whose files stand where the newest one's should be, and are told as errors for that.
+pub(super) fn mixed_in(
+    survey: &Survey,
+    files: &FilesOf<'_>,
+    newest: Option<ClusterId>,
+) -> HashSet<ClusterId> {
+    let Some(newest) = newest else { return HashSet::new() };
+    let starts = of(files, newest).iter().filter_map(|file| file.name.start(newest.segment_size));
+    let first = starts.min();
+    let others = survey.chains.clusters.keys().filter(|id| **id != newest);
+    others.filter(|id| !is_earlier(of(files, **id), **id, first)).copied().collect()
+}
+
 /// An upgrade, by the clusters that it leaves side by side.
 fn version_change(
     survey: &Survey,
@@ -187,7 +205,7 @@ fn other_cluster(
         versions.join(", "),
         id.segment_size,
     );
-    let earlier = files.iter().filter_map(|file| file.name.start(id.segment_size)).max() < newest_start;
+    let earlier = is_earlier(files, id, newest_start);
     let between = match (first, last) {
         (Some(first), Some(last)) if first != last => format!("from {first} to {last}"),
         (Some(first), _) => format!("{first}"),

@@ -11,7 +11,7 @@ use crate::scan::FileFault;
 use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::walk::Ending;
 use crate::wal::{Lsn, SegmentName, TimelineId, WalFileName};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// Everything wrong with files rather than with the WAL in them.
 pub(super) fn findings(
@@ -184,14 +184,11 @@ fn recycled(file: &FileRecord, for_later: bool, start: Lsn) -> Finding {
 }
 
 /// The files, by their place among all, that hold old WAL or zeros and stand where a server keeps such files: behind all
-/// its WAL.
+/// its WAL. Only the newest cluster has a server that may be writing.
 pub(super) fn kept_for_later(plan: &Plan, survey: &Survey) -> HashSet<usize> {
-    let mut ends: HashMap<TimelineId, Vec<SegmentName>> = HashMap::new();
-    for (timeline, chain) in survey.chains.clusters.values().flat_map(|cluster| &cluster.chains) {
-        ends.entry(*timeline).or_default().extend(unfinished_end(chain));
-    }
-    // The first end there is counts: whatever stands behind it stands behind one.
-    let first_end = |timeline: TimelineId| ends.get(&timeline).and_then(|ends| ends.iter().min());
+    let newest = survey.chains.newest().and_then(|id| survey.chains.clusters.get(&id));
+    let chain = |timeline| newest.and_then(|cluster| cluster.chains.get(&timeline));
+    let first_end = |timeline: TimelineId| chain(timeline).and_then(unfinished_end);
     let mut kept = HashSet::new();
     // Files stand in the order of their names, which begin with the timeline.
     let mut behind_all = None;
@@ -200,7 +197,7 @@ pub(super) fn kept_for_later(plan: &Plan, survey: &Survey) -> HashSet<usize> {
         let is_behind_all = behind_all.is_none_or(|(of, behind)| of != timeline || behind);
         let is_kept = is_behind_all && file.state == FileState::Recycled;
         behind_all = Some((timeline, is_kept));
-        let is_ended = || first_end(timeline).is_some_and(|end| *end < file.name);
+        let is_ended = || first_end(timeline).is_some_and(|end| end < file.name);
         if is_kept && (plan.inventory.is_pg_wal || is_ended()) {
             kept.insert(index);
         }

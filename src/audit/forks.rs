@@ -10,6 +10,7 @@ use crate::scan::Event;
 use crate::scan::event::What;
 use crate::scan::segment::PlacedWound;
 use crate::timeline::{HistoryEntry, probe_latest};
+use crate::wal::fault::Fault;
 use crate::wal::page::LONG_HEADER_BYTES;
 use crate::wal::{Lsn, SegmentName, SegmentSize, TimelineId};
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub(super) fn findings(view: &ClusterView<'_>) -> Vec<Finding> {
         let Some(history) = view.history(*timeline) else { continue };
         let announced = contradiction(view, *timeline);
         findings.extend(announced.map(|announced| wrong_history(view, *timeline, announced)));
+        findings.extend(unnamed_parent(view, *timeline).filter(|_| announced.is_none()));
         findings.extend(disagreement(view, *timeline).map(|d| d.finding(*timeline)));
         let (Some(parent), Some(first)) = (history.parent(), chain.ranges.first()) else { continue };
         let at_fork =
@@ -125,6 +127,30 @@ fn contradiction(view: &ClusterView<'_>, timeline: TimelineId) -> Option<Lsn> {
     let switch = history.parent()?.switch;
     let fits = announced >= switch && announced.bytes_since(switch) <= BEFORE_ANNOUNCEMENT_BYTES;
     (!fits).then_some(announced)
+}
+
+/// The record with which a timeline begins names the one that it goes on from: its history must have that too, though it
+/// need not be the last in it.
+fn unnamed_parent(view: &ClusterView<'_>, timeline: TimelineId) -> Option<Finding> {
+    let history = view.plan.histories.get(&timeline).filter(|_| view.is_newest)?;
+    let first = view.cluster.chains.get(&timeline)?.ranges.first()?;
+    let begin = first.events.iter().find(|event| announces(event, timeline))?;
+    let parent = match &begin.what {
+        What::Checkpoint { checkpoint, .. } => checkpoint.previous_timeline,
+        What::EndOfRecovery(end) => end.previous_timeline,
+        _ => return None,
+    };
+    if history.contains(parent) {
+        return None;
+    }
+    let file = format!("{:08X}.history", timeline.0);
+    let message = format!(
+        "{file} does not name timeline {parent}, which timeline {timeline} goes on from by its record at {}",
+        begin.lsn
+    );
+    let impact = format!("a server that goes to timeline {timeline} believes {file}, whatever the WAL says");
+    let finding = Finding::new(Code::TimelineHistoryInvalid, message).costing(impact).in_segment(file);
+    Some(finding.on(timeline).expecting(format!("a line of timeline {parent}"), "none"))
 }
 
 /// A history that says something else of an ancestor than the ancestor's own.
@@ -231,8 +257,9 @@ pub(super) fn wounds_with_seam(view: &ClusterView<'_>, first: &Range) -> Vec<Pla
     };
     let here = joined.wounds.into_iter().filter(|placed| !said(placed));
     here.map(|mut placed| {
-        if placed.segment != first.first && placed.wound.lsn < first.start {
-            // The record begins in the ancestor's file, which is whole: its rest here is wrong.
+        let ends_early = matches!(placed.wound.fault, Fault::EndsEarly { .. });
+        if placed.segment != first.first && placed.wound.lsn < first.start && !ends_early {
+            // WAL that ends early does so in the ancestor's file. A record that begins there has its rest here.
             placed.segment = first.first;
             placed.wound.offset = 0;
         }

@@ -264,6 +264,8 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
     let mut others = Vec::new();
     let files_of = clusters::files_of(survey);
     let impostors = clusters::impostors(survey, &files_of, newest);
+    let mut mixed_in = clusters::mixed_in(survey, &files_of, newest);
+    mixed_in.extend(&impostors);
     let later = files::kept_for_later(plan, survey);
     let mut of_files = plan.findings.clone();
     of_files.extend(clusters::findings(survey, &files_of, newest, &impostors));
@@ -273,7 +275,8 @@ pub fn judge(plan: &Plan, survey: &Survey, options: &Options) -> Audit {
         if impostors.contains(id) {
             continue;
         }
-        let view = timelines::ClusterView { id: *id, cluster, plan, survey, is_newest, later: &later };
+        let (later, mixed_in) = (&later, &mixed_in);
+        let view = timelines::ClusterView { id: *id, cluster, plan, survey, is_newest, later, mixed_in };
         let contradicted = forks::contradicted(&view);
         let witnesses = Witnesses::of(&view, options);
         let mut holes = gaps::holes(&view, options);

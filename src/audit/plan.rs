@@ -72,8 +72,21 @@ pub fn plan_of(archive: &Archive, inventory: Inventory, options: &Options) -> Re
     Ok(plan)
 }
 
+/// What is wrong where two stored copies of a history differ: which one a server gets nobody knows.
+fn differing_copy(entry: &Entry, timeline: TimelineId) -> (String, Finding) {
+    let error = format!("two stored copies of {} differ", entry.name);
+    let finding = Finding::new(Code::DuplicateDiffers, format!("{error}: {} is the other", entry.object.path.display()))
+        .in_segment(entry.name)
+        .on(timeline)
+        .costing(format!(
+            "where a recovery to timeline {timeline} leaves its parents depends on which copy restore_command delivers"
+        ));
+    (error, finding)
+}
+
 impl Plan {
     fn read_histories(&mut self, archive: &Archive) -> Result<(), AuditError> {
+        let mut first_copies: BTreeMap<TimelineId, Vec<u8>> = BTreeMap::new();
         for entry in &self.inventory.entries {
             let WalFileName::History(timeline) = entry.name else { continue };
             // No server reads one of timeline 1: `readTimeLineHistory` in timeline.c.
@@ -81,7 +94,21 @@ impl Plan {
                 continue;
             }
             self.history_files.insert(timeline);
-            let (error, detail) = match archive.read_small(entry, HISTORY_BYTES_MAX + 1) {
+            let read = archive.read_small(entry, HISTORY_BYTES_MAX + 1);
+            match (first_copies.get(&timeline), &read) {
+                (Some(first), Ok(bytes)) if first == bytes => continue,
+                (Some(_), Ok(_)) => {
+                    let (error, finding) = differing_copy(entry, timeline);
+                    self.history_errors.insert(timeline, error);
+                    self.findings.push(finding);
+                    continue;
+                }
+                (None, Ok(bytes)) => {
+                    first_copies.insert(timeline, bytes.clone());
+                }
+                (_, Err(_)) => {}
+            }
+            let (error, detail) = match read {
                 // What stands behind that could give the timeline another parent.
                 Ok(bytes) if bytes.len() > HISTORY_BYTES_MAX => (
                     format!("{} is too long to be a history", entry.name),

@@ -24,6 +24,8 @@ pub struct ClusterView<'a> {
     pub is_newest: bool,
     /// Files, by their place among all, that a server keeps for later.
     pub later: &'a HashSet<usize>,
+    /// Other clusters whose files stand where the newest one's should be.
+    pub mixed_in: &'a HashSet<ClusterId>,
 }
 
 impl ClusterView<'_> {
@@ -48,11 +50,12 @@ impl ClusterView<'_> {
     }
 
     /// Segments whose file stands there but is no part of the chain, which is a finding of its own: it is empty, or
-    /// no WAL, or another cluster's.
+    /// no WAL, or another cluster's. A file that an earlier cluster has left stands in nobody's place.
+    /// (What a newer cluster has written over is no loss of an older one.)
     pub fn unusable(&self) -> impl Iterator<Item = (TimelineId, SegmentNumber)> {
         let is_unusable = |(index, file): &(usize, &FileRecord)| match file.cluster {
             _ if file.state == FileState::Recycled => !self.later.contains(index),
-            Some(cluster) => cluster != self.id,
+            Some(cluster) => cluster != self.id && (!self.is_newest || self.mixed_in.contains(&cluster)),
             None => self.is_newest,
         };
         let files = self.survey.chains.files.iter().enumerate().filter(is_unusable);

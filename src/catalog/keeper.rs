@@ -293,6 +293,8 @@ impl FactStore for Keeper {
                 Err(lacking(if same.is_some() { OTHER_HISTORIES } else { NOT_THERE }.to_owned()))
             }
             Err(error) if self.offline => Err(lacking(error.to_string())),
+            // It may have been the key that was lacking, which may be there now.
+            Ok(Some(facts)) if !self.offline && facts.undecodable().is_some() => Ok(None),
             Ok(found) => {
                 self.reused.fetch_add(u64::from(found.is_some()), Ordering::Relaxed);
                 Ok(found)

@@ -137,17 +137,47 @@ impl Chains {
         true
     }
 
-    /// The cluster that a person means: the newest, by version and then by the time of its making.
+    /// The cluster that a person means (see [`newest_cluster`]).
     pub fn newest(&self) -> Option<ClusterId> {
-        let rank = |(id, cluster): &(&ClusterId, &Cluster)| {
-            let files: u64 = cluster.chains.values().map(|chain| chain.present.count()).sum();
-            let ends = cluster.chains.values().filter_map(|chain| chain.ranges.last()).map(|last| last.end);
-            // A damaged header can invent a cluster; it will not invent several files of it. pg_resetwal changes the
-            // size of segments and goes on behind what was there.
-            (files > 1, cluster.versions.last().copied(), id.system_id, ends.max(), id.segment_size)
-        };
-        self.clusters.iter().max_by_key(rank).map(|(id, _)| *id)
+        let files = self.files.iter().filter(|file| self.has(file));
+        newest_cluster(files.filter_map(|file| Some((file.cluster?, file.major?, file.name))))
     }
+
+    /// Whether a file is one of its cluster's chains.
+    fn has(&self, file: &FileRecord) -> bool {
+        let chains = file.cluster.and_then(|id| self.clusters.get(&id)).map(|cluster| &cluster.chains);
+        chains.is_some_and(|chains| chains.contains_key(&file.name.timeline))
+            && matches!(file.state, FileState::Verified | FileState::Damaged)
+    }
+}
+
+/// The newest cluster of which there are `files`: by version, then by the time of its making; `pg_resetwal` changes the
+/// size of segments and goes on behind what was there.
+///
+/// A damaged header can invent a cluster. It will not invent several files of it, nor one of a later version that stands
+/// behind all others, as the first of an upgraded cluster does.
+pub fn newest_cluster(files: impl Iterator<Item = (ClusterId, Major, SegmentName)>) -> Option<ClusterId> {
+    let mut clusters: BTreeMap<ClusterId, (u64, Major, Lsn)> = BTreeMap::new();
+    for (id, major, name) in files {
+        let start = name.start(id.segment_size).unwrap_or(Lsn::INVALID);
+        let (count, newest, last) = clusters.entry(id).or_insert((0, major, start));
+        (*count, *newest, *last) = (*count + 1, major.max(*newest), start.max(*last));
+    }
+    let is_upgraded = |id: &ClusterId, (_, major, last): &(u64, Major, Lsn)| {
+        let mut others = clusters.iter().filter(|(other, _)| *other != id).map(|(_, other)| other);
+        clusters.len() > 1 && others.all(|(_, older, end)| older < major && end < last)
+    };
+    let rank = |(id, cluster): &(&ClusterId, &(u64, Major, Lsn))| {
+        let (count, major, last) = **cluster;
+        (
+            count > 1 || is_upgraded(id, cluster),
+            major,
+            id.system_id,
+            last.plus(id.segment_size.bytes()),
+            id.segment_size,
+        )
+    };
+    clusters.iter().max_by_key(rank).map(|(id, _)| *id)
 }
 
 impl Chain {

@@ -97,7 +97,7 @@ fn from_places(segments: BTreeSet<Place<'_>>, histories: BTreeSet<Place<'_>>) ->
     // What comes later, a history above all, may be stored as it is.
     places.insert((folder, ""));
     let plain = |(_, suffix): &&Place<'_>| suffix.is_empty();
-    let unpacked = places.iter().filter(|place| !plain(place)).map(|place| unpack_command(place));
+    let unpacked = places.iter().filter(|place| !plain(place)).map(unpack_command);
     let copied = places.iter().filter(plain).map(|(folder, _)| Some(copy_command(folder)));
     let commands: Option<Vec<String>> = unpacked.chain(copied).collect();
     Some(commands?.join(" || "))

@@ -2,6 +2,7 @@
 
 use crate::archive::{Archive, Entry, StoreError};
 use crate::audit::{Options, Plan, Progress, expectations};
+use crate::chain::chains::{ClusterId, newest_cluster};
 use crate::scan::{Expectation, FactStore, FileFault, SegmentFacts, Workbench, scan_or_recall, scan_segment};
 use crate::timeline::History;
 use crate::wal::{Lsn, Major, SegmentName, SegmentNumber, SegmentSize, SystemId, TimelineId, WalFileName};
@@ -93,14 +94,16 @@ impl<'a> Library<'a> {
     }
 
     fn of(archive: &'a Archive, plan: &'a Plan, volumes: Vec<Volume>) -> Option<Self> {
-        let mut clusters: BTreeMap<(Major, SystemId, SegmentSize), u64> = BTreeMap::new();
-        for identity in volumes.iter().filter_map(|volume| volume.facts.identity) {
-            let key = (identity.format.major, identity.system_id, identity.format.segment_size);
-            *clusters.entry(key).or_default() += 1;
-        }
-        // A damaged header can invent a cluster; it will not invent several files of it.
-        let several = clusters.iter().rev().find(|(_, count)| **count > 1);
-        let (major, system_id, segment_size) = *several.or_else(|| clusters.iter().next_back())?.0;
+        let identified = || {
+            volumes.iter().filter_map(|volume| {
+                let identity = volume.facts.identity.filter(|_| volume.facts.holds_wal())?;
+                let (system_id, segment_size) = (identity.system_id, identity.format.segment_size);
+                Some((ClusterId { system_id, segment_size }, identity.format.major, volume.facts.name))
+            })
+        };
+        let newest = newest_cluster(identified())?;
+        let major = identified().filter(|(id, ..)| *id == newest).map(|(_, major, _)| major).max()?;
+        let ClusterId { system_id, segment_size } = newest;
         let mut files: BTreeMap<_, Arc<Volume>> = BTreeMap::new();
         let mut differing = BTreeMap::new();
         for volume in volumes {

@@ -269,6 +269,9 @@ fn enter(
     // A file that holds no WAL does not know where it begins.
     let begins = facts.name.start(library.segment_size).unwrap_or(facts.start);
     let due = begins.max(start);
+    if let Some(detail) = facts.undecodable() {
+        return Err(bad(due, format!("what is stored cannot be unpacked: {detail}")));
+    }
     let Some(identity) = facts.identity else {
         return Err(match facts.fault {
             Some(FileFault::Zero) => End::Orderly { segment: facts.name, at: due },
@@ -403,10 +406,12 @@ pub fn checkpoint_at<'a>(
     let Some(timeline) = pick(library, history, number, TimelineId(0)) else { return (None, None, false) };
     let facts = library.facts(timeline, number);
     let event = facts.and_then(|facts| {
-        let own = facts.identity.is_some_and(|identity| identity.system_id == library.system_id);
+        let own = facts.identity.is_some_and(|identity| identity.system_id == library.system_id)
+            && facts.undecodable().is_none();
         let event = facts.events.others().find(|event| event.lsn == lsn);
         event.filter(|event| own && matches!(event.what, What::Checkpoint { .. }))
     });
-    let open = facts.is_some_and(|facts| facts.walked.tail.as_ref().is_some_and(|tail| tail.start == lsn));
-    (facts, event, open)
+    let tail =
+        facts.filter(|facts| facts.undecodable().is_none()).and_then(|facts| facts.walked.tail.as_ref());
+    (facts, event, tail.is_some_and(|tail| tail.start == lsn))
 }

@@ -125,6 +125,15 @@ impl SegmentFacts {
             && matches!(self.walked.ending, Ending::Stale { from, .. } if from == self.start)
     }
 
+    /// Why a restore command gets nothing out of what is stored: it cannot be unpacked to its end, whatever came out
+    /// of it first.
+    pub fn undecodable(&self) -> Option<&str> {
+        match &self.fault {
+            Some(FileFault::Undecodable { detail }) => Some(detail),
+            _ => None,
+        }
+    }
+
     /// It is no file that a server keeps for later use.
     pub fn holds_wal(&self) -> bool {
         !self.is_zero() && !self.is_recycled()
