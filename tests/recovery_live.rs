@@ -103,7 +103,7 @@ fn recover(backup: &Backup, server: &Server, target: &Target, inclusive: bool, t
         Target::Latest | Target::Immediate | Target::Name(_) => recovery,
         _ => recovery.set("recovery_target_inclusive", if inclusive { "on" } else { "off" }),
     };
-    recovery.run()
+    recovery.hot_standby().run()
 }
 
 /// What the new timeline's history file says in its last line: position and reason.

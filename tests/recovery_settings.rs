@@ -43,9 +43,15 @@ fn recover(backup: &Backup, archive: &Path, target: &TargetSetting, inclusive: b
         account::give(&path);
     }
     let sockets = directory.path().display().to_string();
-    let own =
-        [("unix_socket_directories", sockets.as_str()), ("archive_mode", "off"), ("hot_standby", "off")];
-    server::append_settings(&data, &own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let mut own =
+        vec![("unix_socket_directories", sockets.as_str()), ("archive_mode", "off"), ("hot_standby", "off")];
+    // What a recovery before the backup has left in the configuration.
+    if backup.major() >= 12 {
+        own.extend([("recovery_target_name", "long ago"), ("recovery_target_inclusive", "off")]);
+    }
+    let own: Vec<(String, String)> =
+        own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    server::append_settings(&data, &own);
     let log = directory.path().join("log");
     let output = File::create(&log).unwrap();
     let mut command = account::command(&tools::program(backup.major(), "postgres"));

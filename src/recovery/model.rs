@@ -53,6 +53,13 @@ pub fn refusal(library: &Library<'_>, backup: &BaseBackup, request: &Request<'_>
     begin(library, backup, request).err().map(|Refused(_, _, message)| message)
 }
 
+/// Whether the WAL at a backup's checkpoint is of the backup's own timeline on the way that `history` goes. Up to 14 the
+/// server goes by the record that it finds at that place, which may be a sibling's.
+pub fn leads_through(history: &History, backup: &BaseBackup) -> bool {
+    let checkpoint = backup.checkpoint_lsn.unwrap_or(backup.start_lsn);
+    history.owner(checkpoint) == backup.timeline
+}
+
 /// What the server refuses for, the history that it goes by, and its words.
 struct Refused(Refusal, Option<History>, String);
 
@@ -103,7 +110,13 @@ fn find_checkpoint(
     // Up to 14 the record's own timeline counts, later the one in the label.
     let of = if major <= Major::V14 { checkpoint.timeline } else { startup.timeline };
     if history.owner(lsn) != of {
-        return Err((Refusal::NotDescendant, words::not_a_child(history.timeline)));
+        // The server looks for where that timeline was left, to say it with the message.
+        let message = if history.contains(of) {
+            words::not_a_child(history.timeline)
+        } else {
+            words::not_in_history(of)
+        };
+        return Err((Refusal::NotDescendant, message));
     }
     let minimum = startup.min_recovery_point;
     let has_minimum = minimum > startup.redo_lsn && minimum != Lsn::INVALID;
@@ -215,13 +228,24 @@ impl Replay<'_, '_> {
             prediction.last_transaction = self.last_transaction(None, at);
             return Ok(());
         }
+        if let Some((at, segment)) = prediction
+            .history
+            .as_ref()
+            .and_then(|history| self.lost_on_the_way(history, prediction.applied_to))
+        {
+            prediction.applied_to = at;
+            prediction.consistent = consistent.filter(|consistent| *consistent <= at);
+            prediction.fatal = Some(words::removed_segment(segment));
+            return Ok(());
+        }
         let limit = prediction.applied_to;
         prediction.consistent = consistent.filter(|at| *at <= limit);
         prediction.fatal = self.fatal(stop.as_ref(), prediction.consistent);
         if prediction.fatal.is_none()
             && let Some(history) = &prediction.history
         {
-            prediction.fatal = self.unreadable_prepared(history, limit).map(words::removed_segment);
+            let replayed = history.owner(Lsn(limit.0.saturating_sub(1)));
+            prediction.fatal = self.unreadable_prepared(replayed, limit).map(words::removed_segment);
         }
         let dies_before_redo_ends = prediction.fatal.as_deref() == Some(words::BEFORE_CONSISTENCY);
         prediction.last_transaction =
@@ -380,14 +404,32 @@ impl Replay<'_, '_> {
         Some(message.to_owned())
     }
 
+    /// With hot_standby, which is on by default from 10 on, the server reads standing prepared transactions again at each
+    /// shutdown checkpoint too, as the one with which a timeline begins: where that is, and the file that is not there
+    /// (seen on 11, 12, 13, 15 and 17; with hot_standby off all of them went on).
+    ///
+    /// PostgreSQL: `xlog_redo`, `PrescanPreparedTransactions` in `src/backend/access/transam`, 10 to 19.
+    fn lost_on_the_way(&self, history: &History, limit: Lsn) -> Option<(Lsn, SegmentName)> {
+        let shutdowns = self.route.others().filter_map(|event| match &event.what {
+            What::Checkpoint { online: false, checkpoint } => Some((event, checkpoint)),
+            _ => None,
+        });
+        let replayed = shutdowns.filter(|(event, _)| event.lsn >= self.replayed_from && event.end <= limit);
+        let mut lost = replayed.filter_map(|(event, checkpoint)| {
+            let begins = checkpoint.previous_timeline != checkpoint.timeline;
+            let on = if begins { checkpoint.previous_timeline } else { history.owner(event.lsn) };
+            Some((event.lsn, self.unreadable_prepared(on, event.lsn)?))
+        });
+        lost.next()
+    }
+
     /// At the end of recovery the server (10 and later) reads standing prepared transactions out of pg_wal again, from
     /// the file of the timeline that it replays. Where it stopped in the part of a child's first file that was
     /// copied, it restored only the child's file, asks for the parent's, and dies (seen on 16.14).
-    fn unreadable_prepared(&self, history: &History, limit: Lsn) -> Option<SegmentName> {
+    fn unreadable_prepared(&self, replayed: TimelineId, limit: Lsn) -> Option<SegmentName> {
         if self.request.major < Major::V10 {
             return None;
         }
-        let replayed = history.owner(Lsn(limit.0.saturating_sub(1)));
         // Only a child's file stands in the place of one that is asked for.
         if self.route.legs.iter().all(|leg| leg.timeline <= replayed) {
             return None;

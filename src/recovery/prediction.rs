@@ -2,6 +2,7 @@
 
 use super::route::{Route, Violation};
 use super::target::{Position, Stop};
+use super::words;
 use crate::timeline::History;
 use crate::wal::payload::xlog::CheckPoint;
 use crate::wal::{Lsn, PgTime, Xid};
@@ -91,6 +92,11 @@ impl Prediction<'_> {
     /// It gives up at the first WAL of `wal_level` minimal.
     pub fn dies_of_minimal(&self) -> bool {
         self.minimal_from == Some(self.applied_to) && self.fatal.is_some()
+    }
+
+    /// It gives up on the way, where it looks for a prepared transaction in a file that it did not restore.
+    pub fn dies_of_prepared(&self) -> bool {
+        self.stop.is_none() && self.fatal.as_deref().is_some_and(words::is_removed_segment)
     }
 
     /// Up to where what it replays is the WAL of the right timelines, and all of it.

@@ -103,11 +103,27 @@ pub fn settings(wanted: &Wanted<'_>, major: Major) -> Result<IndexMap<String, St
     Ok(map)
 }
 
+/// What sets a target: a server takes one of them.
+const TARGETS: [&str; 5] = [
+    "recovery_target",
+    "recovery_target_lsn",
+    "recovery_target_name",
+    "recovery_target_time",
+    "recovery_target_xid",
+];
+
 /// The files that hold the settings, by name.
+///
+/// From 12 on the backup's own configuration may still have the target of a recovery that its server went through: what
+/// is not asked for is set to nothing, in front of what is (`assign_recovery_target` in `xlogrecovery.c` counts a target
+/// when it is set).
 pub fn files(settings: &IndexMap<String, String>, major: Major) -> IndexMap<String, String> {
-    let lines = settings
-        .iter()
-        .fold(String::new(), |lines, (name, value)| lines + name + " = " + &quote(value) + "\n");
+    let left_over = TARGETS.iter().filter(|name| major >= Major::V12 && !settings.contains_key(**name));
+    let unset = left_over.map(|name| ((*name).to_owned(), String::new()));
+    let own = settings.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let lines = unset
+        .chain(own)
+        .fold(String::new(), |lines, (name, value)| lines + &name + " = " + &quote(&value) + "\n");
     let mut files = IndexMap::new();
     if major < Major::V12 {
         files.insert("recovery.conf".to_owned(), lines);

@@ -2,7 +2,7 @@
 
 use super::held;
 use super::library::Library;
-use super::model::{Request, predict};
+use super::model::{Request, leads_through, predict};
 use super::target::Target;
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
@@ -79,7 +79,7 @@ fn window(
     };
     // Beyond a fork where the child's WAL is missing, and where WAL is minimal, nothing counts.
     let end = prediction.sound_to();
-    if consistent > end {
+    if consistent > end || !leads_through(history, backup) {
         return Ok(None);
     }
     let begun = |checkpoint: CheckPoint| held::begins(library, history, checkpoint.time, prediction.redo);
@@ -97,7 +97,8 @@ fn window(
         path: history.path(),
         consistent,
         end,
-        earliest,
+        // No time can be asked for where none is known to be late enough and early enough.
+        earliest: earliest.filter(|earliest| latest_target.is_none_or(|latest| *earliest <= latest)),
         earliest_alone,
         latest,
         latest_target,

@@ -88,6 +88,13 @@ pub fn not_a_child(timeline: TimelineId) -> String {
     format!("requested timeline {timeline} is not a child of this server's history")
 }
 
+/// The backup is of a timeline that the target timeline did not come from.
+///
+/// PostgreSQL: `tliSwitchPoint` in `src/backend/access/transam/timeline.c`, 9.5 to 19.
+pub fn not_in_history(timeline: TimelineId) -> String {
+    format!("requested timeline {timeline} is not in this server's history")
+}
+
 /// The minimum recovery point is not on the way to the target timeline.
 pub fn no_minimum(timeline: TimelineId, minimum: Lsn, of: TimelineId, major: Major) -> String {
     format!(
@@ -104,6 +111,11 @@ pub fn wrong_size(segment: SegmentName, found: u64, expected: u64) -> String {
 /// A segment is read again and is not in pg_wal.
 pub fn removed_segment(segment: SegmentName) -> String {
     format!("requested WAL segment pg_wal/{segment} has already been removed")
+}
+
+/// Whether these are the words for that.
+pub fn is_removed_segment(words: &str) -> bool {
+    words.starts_with("requested WAL segment")
 }
 
 /// WAL of `wal_level` minimal (14 and later; up to 13 a warning, and data is missing).

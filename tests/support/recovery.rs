@@ -12,6 +12,7 @@ pub struct Recovery {
     backup: PathBuf,
     archive: PathBuf,
     archive_on: bool,
+    hot_standby: bool,
     settings: Vec<(String, String)>,
 }
 
@@ -53,6 +54,7 @@ impl Recovery {
             backup: backup.into(),
             archive: archive.into(),
             archive_on: false,
+            hot_standby: false,
             settings: vec![("recovery_target_action".into(), "promote".into())],
         }
     }
@@ -67,6 +69,13 @@ impl Recovery {
     /// Lets the recovered server archive into the archive that it came from: a fork.
     pub fn keep_archiving(mut self) -> Self {
         self.archive_on = true;
+        self
+    }
+
+    /// With `hot_standby`, as servers have it from 10 on if nobody says otherwise. Without it a server answers only once
+    /// recovery is over.
+    pub fn hot_standby(mut self) -> Self {
+        self.hot_standby = true;
         self
     }
 
@@ -86,15 +95,15 @@ impl Recovery {
         let in_configuration = self.place_settings(&data);
         let archive = self.archive_on.then_some(self.archive.as_path());
         let mut server = Server::on_existing(self.major, directory, data, archive, &in_configuration);
-        let up = server.comes_up();
+        let up = server.comes_up() && server.gets_promoted();
         let log = server.log();
         Recovered { server: up.then_some(server), log }
     }
 
     /// Up to version 11 recovery has a file of its own; later its settings are the server's.
     fn place_settings(&self, data: &Path) -> Vec<(String, String)> {
-        // Without hot standby a server answers only once recovery is over.
-        let mut settings = vec![("hot_standby".to_owned(), "off".to_owned())];
+        let hot_standby = if self.hot_standby { "on" } else { "off" };
+        let mut settings = vec![("hot_standby".to_owned(), hot_standby.to_owned())];
         let file = if self.major >= 12 { "recovery.signal" } else { "recovery.conf" };
         let mut lines = Vec::new();
         if self.major >= 12 {

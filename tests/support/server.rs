@@ -162,6 +162,24 @@ impl Server {
         }
     }
 
+    /// Waits until the server, which takes connections, is done with recovery; `false` when it ended instead.
+    pub(super) fn gets_promoted(&mut self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_some()) {
+                self.process = None;
+                return false;
+            }
+            let asked = self.config().connect(NoTls);
+            let answer = asked.and_then(|mut client| client.query_one("SELECT pg_is_in_recovery()", &[]));
+            if answer.is_ok_and(|row| !row.get::<_, bool>(0)) {
+                return true;
+            }
+            assert!(Instant::now() < deadline, "the server is not promoted:\n{}", self.log());
+            sleep(POLL);
+        }
+    }
+
     /// The eighth line of postmaster.pid says so, without a connection that would show in the log.
     fn is_ready(&self) -> bool {
         let state = fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();

@@ -5,7 +5,7 @@ use super::{Assessment, Problem, ProblemCode, needed};
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
 use crate::recovery::library::Library;
-use crate::recovery::model::{Refusal, Request, predict};
+use crate::recovery::model::{Refusal, Request, leads_through, predict};
 use crate::recovery::route::End;
 use crate::recovery::target::Target;
 use crate::recovery::words;
@@ -25,6 +25,7 @@ pub fn assess<'a>(
         refused(library, backup, &mut assessment);
         return Ok(assessment);
     }
+    sibling(backup, request, &mut assessment);
     minimal(&mut assessment);
     before_consistency(&mut assessment);
     lost_prepared(library, &mut assessment);
@@ -98,12 +99,37 @@ fn no_checkpoint(
     }
 }
 
-/// A standing prepared transaction cannot be read again at the end of recovery.
+/// A server up to 14 takes the record at the place of the backup's checkpoint for it, whosever it is.
+fn sibling(backup: &BaseBackup, request: &Request<'_>, assessment: &mut Assessment<'_>) {
+    let Some(history) = assessment.prediction.history.clone() else { return };
+    if leads_through(&history, backup) {
+        return;
+    }
+    assessment.add(
+        ProblemCode::TimelineNotDescendant,
+        format!(
+            "the backup is of timeline {}, which the way to timeline {} does not go through there: a server of \
+             PostgreSQL {} takes the other timeline's checkpoint for the backup's, and mixes the two",
+            backup.timeline, history.timeline, request.major
+        ),
+    );
+}
+
+/// A standing prepared transaction cannot be read again, at the end of recovery or before.
 fn lost_prepared(library: &Library<'_>, assessment: &mut Assessment<'_>) {
     let prediction = &assessment.prediction;
     let own = prediction.history.as_ref().map(|history| history.owner(prediction.applied_to));
     let (Some(fatal), Some(own)) = (prediction.fatal.clone(), own) else { return };
-    if prediction.consistent.is_some() && fatal.starts_with("requested WAL segment") {
+    if prediction.dies_of_prepared() {
+        let at = prediction.applied_to;
+        assessment.add(
+            ProblemCode::SegmentMissing,
+            format!(
+                "{fatal}: a prepared transaction stands at the shutdown checkpoint at {at}, and the server looks for it in \
+                 a file that it did not restore; with hot_standby = off in its configuration it goes on"
+            ),
+        );
+    } else if prediction.consistent.is_some() && words::is_removed_segment(&fatal) {
         let segment = library.name(own, prediction.applied_to.segment_of_end(library.segment_size));
         assessment.add(
             ProblemCode::SegmentMissing,
@@ -192,7 +218,8 @@ fn ran_out(
     request: &Request<'_>,
     assessment: &mut Assessment<'_>,
 ) {
-    if assessment.prediction.reached_target() || assessment.prediction.dies_of_minimal() {
+    let prediction = &assessment.prediction;
+    if prediction.reached_target() || prediction.dies_of_minimal() || prediction.dies_of_prepared() {
         return;
     }
     let Some((end, history)) = assessment

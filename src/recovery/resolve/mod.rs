@@ -295,6 +295,7 @@ pub fn needed(prediction: &Prediction<'_>) -> Vec<SegmentName> {
     let Some(route) = &prediction.route else { return Vec::new() };
     let examined = match &prediction.stop {
         Some(stop) if stop.position != Position::EndOfWal => stop.end.max(prediction.applied_to),
+        _ if prediction.dies_of_prepared() => prediction.applied_to.plus(1),
         _ => Lsn::MAX,
     };
     route.legs.iter().filter(|leg| leg.facts.start < examined).map(|leg| leg.facts.name).collect()
