@@ -183,3 +183,33 @@ fn one_segment_of_a_later_version_behind_all_others_is_the_newest_cluster() {
     let (_, answer) = yard.ask("timelines", &["--no-catalog"]);
     assert_eq!(answer["timelines"][0]["first_segment"], long("1-8").as_str());
 }
+
+/// A backup of a standby would stay one.
+#[test]
+fn a_standby_signal_is_minded() {
+    let yard = Yard::new();
+    yard.put("16", &TWO_TIMELINES);
+    let data = yard.0.path().join("data");
+    fs::create_dir_all(data.join("global")).unwrap();
+    for file in ["backup_label", "PG_VERSION", "global/pg_control"] {
+        fs::copy(Recording::of("16").backup("b1").join(file), data.join(file)).unwrap();
+    }
+    let standby = data.join("standby.signal");
+    fs::write(&standby, "").unwrap();
+    let data = data.to_str().unwrap();
+    let asked = ["--no-catalog", "--backup", data, "--target-latest"];
+    let (status, answer) = yard.ask("resolve", &asked);
+    assert_eq!((status, answer["backup"]["cautions"].as_array().unwrap().len()), (0, 1));
+    assert!(answer["backup"]["cautions"][0].as_str().unwrap().contains("standby.signal"));
+    let write = ["--settings", data, "--restore-command", "cp /archive/%f %p"];
+    let (status, _) = yard.ask("resolve", &[&asked[..], &write].concat());
+    assert_eq!(
+        (status, standby.exists(), Path::new(data).join("recovery.signal").exists()),
+        (3, true, false)
+    );
+    let (status, _) = yard.ask("resolve", &[&asked[..], &write, &["--force"]].concat());
+    assert_eq!(
+        (status, standby.exists(), Path::new(data).join("recovery.signal").exists()),
+        (0, false, true)
+    );
+}

@@ -27,6 +27,8 @@ pub(super) struct Parts {
     pub(super) wal: Vec<SegmentName>,
     /// The manifest beside it.
     pub(super) manifest: Option<Manifest>,
+    /// There is a `standby.signal`.
+    pub(super) of_standby: bool,
 }
 
 impl Parts {
@@ -63,12 +65,21 @@ impl Parts {
             backup.version = Some(version);
         }
         backup.wal = self.wal;
+        if self.of_standby {
+            backup.cautions.push(STAYS_STANDBY.to_owned());
+        }
         if let Some(manifest) = self.manifest {
             add_manifest(&mut backup, &manifest);
         }
         Ok(backup)
     }
 }
+
+/// A backup of a standby carries its `standby.signal`, which counts more than `recovery.signal`.
+///
+/// PostgreSQL: `readRecoverySignalFile` in `src/backend/access/transam/xlogrecovery.c`, 12 to 19.
+const STAYS_STANDBY: &str = "it has a standby.signal: remove it before the server is started, or the server stays a \
+                             standby and waits for more WAL where it should promote";
 
 /// A directory without a label starts from its control file.
 fn without_label(control: &ControlFile, source: Source) -> BaseBackup {
@@ -121,6 +132,7 @@ pub(super) fn read(path: &Path) -> Result<Parts, LoadError> {
         version: small("PG_VERSION", 64)?,
         wal: segments(path)?,
         manifest,
+        of_standby: path.join("standby.signal").symlink_metadata().is_ok(),
     })
 }
 

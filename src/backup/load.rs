@@ -179,6 +179,7 @@ fn of_base_tar(
         label: file("backup_label"),
         control: file("global/pg_control"),
         version: file("PG_VERSION"),
+        of_standby: file("standby.signal").is_some(),
         wal: contents.wal,
         manifest,
     };

@@ -15,7 +15,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Files that are wanted, by their names in the tar, and how many bytes of each at most.
-const WANTED: [(&str, u64); 3] = [("backup_label", 1 << 16), ("global/pg_control", 8192), ("PG_VERSION", 64)];
+const WANTED: [(&str, u64); 4] =
+    [("backup_label", 1 << 16), ("global/pg_control", 8192), ("PG_VERSION", 64), ("standby.signal", 64)];
 
 /// Entries of a base.tar among which its label is: the server sends it before everything else.
 const FIRST_ENTRIES: usize = 2;

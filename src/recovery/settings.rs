@@ -165,7 +165,7 @@ fn octal(byte: u32) -> String {
 /// Writes the files into a directory, which is made if need be. A postgresql.auto.conf, which every data directory has,
 /// keeps what people set by ALTER SYSTEM. A file that is there otherwise, and one that has recovery settings, is an error,
 /// and nothing is written at all, unless `force` is set: then recovery.conf is replaced, and in a postgresql.auto.conf
-/// what concerns recovery.
+/// what concerns recovery; a standby.signal, with which a server would stay a standby, is removed.
 pub fn write(
     directory: &Path,
     files: &IndexMap<String, String>,
@@ -177,6 +177,12 @@ pub fn write(
     };
     fs::create_dir_all(directory).map_err(failed(directory))?;
     let paths: Vec<PathBuf> = files.keys().map(|name| directory.join(name)).collect();
+    // It counts more than recovery.signal.
+    let standby = directory.join("standby.signal");
+    let stays_standby = files.contains_key("recovery.signal") && standby.symlink_metadata().is_ok();
+    if stays_standby && !force {
+        return Err(SettingsError::Exists { path: standby });
+    }
     let mut contents = Vec::new();
     for (path, (name, content)) in paths.iter().zip(files) {
         let is_there = path.symlink_metadata().is_ok();
@@ -191,6 +197,9 @@ pub fn write(
     }
     for (path, whole, replace) in contents {
         write_file(path, &whole, replace).map_err(failed(path))?;
+    }
+    if stays_standby {
+        fs::remove_file(&standby).map_err(failed(&standby))?;
     }
     Ok(paths)
 }

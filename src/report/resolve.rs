@@ -260,7 +260,7 @@ pub fn answer(
         checkpoint_lsn: backup.checkpoint_lsn,
         stop_lsn: backup.stop_lsn,
         source: backup.source().map(|source| source.path.display().to_string()),
-        cautions: backup.cautions.clone(),
+        cautions: backup.cautions.iter().chain(&assessment.cautions).cloned().collect(),
     });
     if let Some(history) = &prediction.history {
         answer.timeline.resolved = Some(history.timeline);

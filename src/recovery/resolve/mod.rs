@@ -114,6 +114,8 @@ pub struct Assessment<'a> {
     pub missing: Vec<SegmentName>,
     /// Segments that are damaged before the stop.
     pub damaged: Vec<SegmentName>,
+    /// What a person should mind before the server is started.
+    pub cautions: Vec<String>,
 }
 
 impl Assessment<'_> {
