@@ -33,6 +33,9 @@ impl Entry {
     }
 }
 
+/// The name of the second copy that pgBackRest keeps of its `backup.info`.
+pub(crate) const BACKUP_INFO_COPY: &str = "backup.info.copy";
+
 /// An object that is no WAL file, and what it is taken for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stray {
@@ -74,7 +77,7 @@ pub struct BackupObject {
     pub label: String,
     /// The object with the description.
     pub object: Object,
-    /// What else belongs to that backup and was listed: Barman's `keep`.
+    /// What else belongs to that backup and was listed: Barman's `keep`, pgBackRest's `backup.info.copy`.
     pub beside: Vec<Object>,
 }
 
@@ -113,6 +116,13 @@ impl Inventory {
         }
         inventory
     }
+}
+
+/// pgBackRest's copy of the `backup.info` that is missing: pgBackRest goes by it too.
+fn info_copy(object: &Object) -> Option<BackupObject> {
+    let is_copy = object.path.file_name().is_some_and(|name| name == BACKUP_INFO_COPY);
+    let (kind, label, beside) = (BackupKind::PgBackRestInfo, String::new(), Vec::new());
+    is_copy.then(|| BackupObject { kind, label, object: object.clone(), beside })
 }
 
 /// The number that counts a group's age: the database id of `15-2`.
@@ -183,6 +193,10 @@ impl Sorter {
         inventory.strays.sort_by(|a, b| a.object.path.cmp(&b.object.path));
         inventory.backups.sort_by(|a, b| a.object.path.cmp(&b.object.path));
         self.beside.sort_by(|a, b| (&a.0, &a.1.path).cmp(&(&b.0, &b.1.path)));
+        let is_info = |backup: &BackupObject| backup.kind == BackupKind::PgBackRestInfo;
+        if !inventory.backups.iter().any(is_info) {
+            inventory.backups.extend(self.beside.iter().filter_map(|(_, copy)| info_copy(copy)));
+        }
         for backup in &mut inventory.backups {
             let from = self.beside.partition_point(|(label, _)| *label < backup.label);
             let of_backup = self.beside[from..].iter().take_while(|(label, _)| *label == backup.label);

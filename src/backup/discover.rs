@@ -2,11 +2,11 @@
 //! that lie in it.
 
 use super::base::{BaseBackup, Source, SourceKind, merge};
-use super::catalog::{self, Catalogued};
+use super::catalog::{self, CatalogError, Catalogued};
 use super::label::{LABEL_BYTES_MAX, LabelFile};
 use super::load::{load, load_stored};
 use super::manifest::Manifest;
-use crate::archive::{Archive, BackupKind, BackupObject, Inventory, ReadError};
+use crate::archive::{Archive, BackupKind, BackupObject, Inventory, Object, ReadError};
 use crate::wal::WalFileName;
 use std::path::{Path, PathBuf};
 
@@ -27,9 +27,9 @@ pub struct Discovered {
 pub enum ProblemKind {
     /// Its bytes could not be obtained: the answer is incomplete.
     Unread,
-    /// Its bytes are not what they should be.
+    /// Its bytes are not what they should be: it tells of a backup, and nobody knows what that needs.
     Damaged,
-    /// It is known and cannot be placed in the WAL.
+    /// It is known, and no backup that needs WAL: taken offline, or ended before it began.
     NotPlaced,
 }
 
@@ -95,16 +95,19 @@ impl Discovered {
                 return self.take_backup(archive, backup);
             }
         };
-        let bytes = match archive.read_object(&backup.object, DESCRIPTION_BYTES_MAX) {
-            Ok(bytes) => bytes,
+        let (path, read) = match described(archive, backup, tool) {
+            Ok(read) => read,
             Err(error) => return self.unread(path, &error),
         };
-        match catalog::read(tool, &backup.label, path, &bytes) {
+        match read {
             Ok(mut catalogued) => {
                 self.apply_keep(archive, backup, &mut catalogued);
                 self.backups.extend(catalogued.backups);
                 for (label, reason) in catalogued.skipped {
                     self.add(ProblemKind::NotPlaced, path, &format!("backup {label}: {reason}"));
+                }
+                for (label, reason) in catalogued.unclear {
+                    self.add(ProblemKind::Damaged, path, &format!("backup {label}: {reason}"));
                 }
             }
             Err(error) => self.add(ProblemKind::Damaged, path, &error),
@@ -177,6 +180,33 @@ impl Discovered {
             Err(message) => self.add(ProblemKind::Damaged, path, &message),
         }
     }
+}
+
+/// What a tool's file tells, and which file that is: pgBackRest goes by the copy of its `backup.info` where the file itself
+/// is damaged.
+fn described<'a>(
+    archive: &Archive,
+    backup: &'a BackupObject,
+    tool: SourceKind,
+) -> Result<(&'a Path, Result<Catalogued, CatalogError>), ReadError> {
+    let read = |object: &'a Object| {
+        let bytes = archive.read_object(object, DESCRIPTION_BYTES_MAX)?;
+        Ok((object.path.as_path(), catalog::read(tool, &backup.label, &object.path, &bytes)))
+    };
+    let first = read(&backup.object);
+    let is_damaged = match &first {
+        Ok((_, read)) => read.is_err(),
+        Err(error) => !matches!(error, ReadError::Unobtainable(_)),
+    };
+    if is_damaged && tool == SourceKind::PgBackRest {
+        for copy in &backup.beside {
+            if let Ok((path, Ok(catalogued))) = read(copy) {
+                tracing::warn!("{} is damaged; its copy is used", backup.object.path.display());
+                return Ok((path, Ok(catalogued)));
+            }
+        }
+    }
+    first
 }
 
 #[cfg(test)]

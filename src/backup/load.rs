@@ -206,6 +206,10 @@ fn load_catalog(path: &Path) -> Result<Option<Vec<BaseBackup>>, LoadError> {
     let bytes = read_small(path, CATALOG_BYTES_MAX)?.unwrap_or_default();
     let catalogued = catalog::read(kind, "", path, &bytes)
         .map_err(|source| LoadError::Catalog { path: path.to_owned(), source })?;
+    if let Some((label, reason)) = catalogued.unclear.into_iter().next() {
+        let source = CatalogError::Unclear { label, reason };
+        return Err(LoadError::Catalog { path: path.to_owned(), source });
+    }
     Ok(Some(merge(catalogued.backups)))
 }
 

@@ -5,7 +5,7 @@ use super::common::{self, CommandError, CommonArgs, Format};
 use super::reading::{all_backups, read_library};
 use crate::archive::Archive;
 use crate::audit;
-use crate::backup::{self, BaseBackup, Discovered};
+use crate::backup::{self, BaseBackup, Discovered, Problem, ProblemKind};
 use crate::clock::{self, Clock};
 use crate::finding::Finding;
 use crate::report::cleanup::{Outcome, answer, render};
@@ -120,6 +120,7 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
     let options = CommonArgs::options(&clock);
     let mut listing = audit::plan(&archive, &options)?;
     let found = backup::discover(&archive, &listing.inventory);
+    let not_understood = not_understood(&found.problems);
     // Those that were named by --backup, by themselves: they are kept whatever happens.
     let named = all_backups(common, &Discovered { backups: Vec::new(), problems: found.problems })?;
     let backups = backup::merge(named.iter().cloned().chain(found.backups).collect());
@@ -131,6 +132,9 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
     let baseline = args.baseline.as_deref();
     baseline::acknowledge(&mut audit, &super::ack::baseline(baseline, &archive)?);
     let mut proposal = propose(&library, &backups, &policy, &audit.findings, &options)?;
+    if let Some(reason) = not_understood {
+        proposal = proposal.refuse(&library, reason);
+    }
     if proposal.refused.is_none()
         && args.trash.is_none()
         && let Some(reason) = kept_by_store(&archive, &proposal.cleanup)?
@@ -161,6 +165,22 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
         return Err(failure.into());
     }
     Ok(if proposal.refused.is_some() { Status::Bad } else { Status::Good })
+}
+
+/// Why nobody knows what is to be kept: a file in the archive tells of a backup, and cannot be understood. No policy may go
+/// by the other backups alone then: that one may begin in front of them all.
+fn not_understood(problems: &[Problem]) -> Option<String> {
+    let mut damaged = problems.iter().filter(|problem| problem.kind == ProblemKind::Damaged);
+    let Problem { path, message, .. } = damaged.next()?;
+    let others = match damaged.count() {
+        0 => String::new(),
+        more => format!(" (and so do {more} more)"),
+    };
+    Some(format!(
+        "{} tells of a backup and cannot be understood: {message}{others}. What that backup needs is not known: repair \
+         the file, or remove it if its backup is gone",
+        path.display()
+    ))
 }
 
 /// Where each of `named` is among `backups`, which tell of more.

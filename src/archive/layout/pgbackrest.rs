@@ -15,7 +15,7 @@ use super::{
     Descent, Found, Layout, Role, Rules, SUFFIXES, View, file_name, is_hex, is_wal_folder, parts_below,
     wal_name,
 };
-use crate::archive::inventory::BackupKind;
+use crate::archive::inventory::{BACKUP_INFO_COPY, BackupKind};
 use crate::archive::store::StoreError;
 use crate::wal::WalFileName;
 use std::path::{Path, PathBuf};
@@ -136,6 +136,7 @@ impl Rules for PgBackRest {
         {
             return match &*parts {
                 ["backup.info"] => Role::Backup(BackupKind::PgBackRestInfo, String::new()),
+                [BACKUP_INFO_COPY] => Role::BesideBackup(String::new()),
                 _ => Role::Known,
             };
         }

@@ -3,11 +3,15 @@
 //! Lines of `key=value` with Python's `None` for nothing. `backup_label` is the label itself with its line ends as `\n` in
 //! quotes. Usable are DONE and, with a caution, WAITING_FOR_WALS.
 
-use super::{CatalogError, Catalogued, major_of_version_number, pairs, text, time, unquoted};
+use super::{CatalogError, Catalogued, Statuses, major_of_version_number, pairs, text, time, unquoted};
 use crate::backup::base::{BaseBackup, Source};
 use crate::backup::label::LabelFile;
 use crate::wal::{Lsn, SegmentName, SegmentSize, SystemId, TimelineId};
 use std::collections::HashMap;
+
+/// Barman: `BackupInfo` in `barman/infofile.py`.
+const STATUSES: Statuses =
+    Statuses { complete: &["DONE", "WAITING_FOR_WALS"], others: &["EMPTY", "STARTED", "FAILED", "SYNCING"] };
 
 pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogued, CatalogError> {
     let fields: HashMap<&str, &str> =
@@ -22,7 +26,12 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
         .and_then(SegmentName::parse)
         .map(|segment| segment.timeline)
         .or_else(|| field("timeline")?.parse().ok().map(TimelineId));
+    let doubt = STATUSES.doubt(bytes, status, start.is_some() && timeline.is_some());
+    let unclear: Vec<_> = doubt.map(|reason| (label.clone(), reason)).into_iter().collect();
     let (Some(start), Some(timeline)) = (start, timeline) else {
+        if !unclear.is_empty() {
+            return Ok(Catalogued { unclear, ..Catalogued::default() });
+        }
         let reason = format!("it has no start position (status {status})");
         return Ok(Catalogued { skipped: vec![(label, reason)], ..Catalogued::default() });
     };
@@ -46,7 +55,7 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
         unusable: unusable(status, field("error")),
         ..BaseBackup::new(start, timeline, source)
     };
-    Ok(Catalogued { backups: vec![backup], ..Catalogued::default() })
+    Ok(Catalogued { backups: vec![backup], unclear, ..Catalogued::default() })
 }
 
 fn unusable(status: &str, error: Option<&str>) -> Option<String> {

@@ -22,6 +22,9 @@ pub struct Catalogued {
     pub backups: Vec<BaseBackup>,
     /// Others, by their identifiers, with the reason.
     pub skipped: Vec<(String, String)>,
+    /// Of which backups it cannot be told what WAL they need, with the reason: more than is known here may depend on
+    /// them, whether they stand among `backups` or not.
+    pub unclear: Vec<(String, String)>,
 }
 
 /// A catalog that cannot be read at all.
@@ -52,6 +55,14 @@ pub enum CatalogError {
     /// Something that must be there is not.
     #[error("it has no {0}")]
     Missing(&'static str),
+    /// It tells of a backup, and not what that needs.
+    #[error("backup {label}: {reason}")]
+    Unclear {
+        /// The backup.
+        label: String,
+        /// What is missing or wrong.
+        reason: String,
+    },
     /// The label in it is broken.
     #[error(transparent)]
     Label(#[from] LabelError),
@@ -127,6 +138,31 @@ fn pairs(text: &str) -> impl Iterator<Item = Result<(&str, &str), CatalogError>>
         let wrong = || CatalogError::Line { line: i + 1, text: line.chars().take(80).collect() };
         Some(line.split_once('=').map(|(key, value)| (key.trim(), value.trim())).ok_or_else(wrong))
     })
+}
+
+/// The statuses that a tool gives to backups.
+struct Statuses {
+    /// The backup is complete.
+    complete: &'static [&'static str],
+    /// It is not, or not any more.
+    others: &'static [&'static str],
+}
+
+impl Statuses {
+    /// Why nobody can tell from the file `bytes` whether its backup needs WAL, and which: it was cut, its status is none,
+    /// or the backup is complete and has no start. These tools write the status behind the positions.
+    fn doubt(&self, bytes: &[u8], status: &str, has_start: bool) -> Option<String> {
+        let is_complete = self.complete.contains(&status);
+        if !bytes.ends_with(b"\n") {
+            Some("it ends in the middle of a line".to_owned())
+        } else if status.is_empty() {
+            Some("it gives no status, as a file that was cut".to_owned())
+        } else if !is_complete && !self.others.contains(&status) {
+            Some(format!("nobody knows what its status {status:?} means"))
+        } else {
+            (is_complete && !has_start).then(|| format!("it has no start position (status {status})"))
+        }
+    }
 }
 
 /// A value without the quotes around it.

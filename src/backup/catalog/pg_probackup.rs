@@ -2,10 +2,16 @@
 //!
 //! Lines of `key = value`; times in quotes with an offset. Usable are OK and DONE.
 
-use super::{CatalogError, Catalogued, pairs, text, time, unquoted};
+use super::{CatalogError, Catalogued, Statuses, pairs, text, time, unquoted};
 use crate::backup::base::{BaseBackup, Source};
 use crate::wal::{Lsn, TimelineId};
 use std::collections::HashMap;
+
+/// pg_probackup: `BackupStatus` in `src/pg_probackup.h`.
+const STATUSES: Statuses = Statuses {
+    complete: &["OK", "DONE"],
+    others: &["RUNNING", "MERGING", "MERGED", "DELETING", "DELETED", "ERROR", "ORPHAN", "CORRUPT"],
+};
 
 pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogued, CatalogError> {
     let fields: HashMap<&str, &str> = pairs(text(bytes)?)
@@ -14,10 +20,16 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
     let field = |name: &str| fields.get(name).copied().filter(|value| !value.is_empty());
     let folder = || source.path.parent().and_then(|parent| parent.file_name()).unwrap_or_default();
     let label = if label.is_empty() { folder().to_string_lossy().into_owned() } else { label.to_owned() };
-    let status = field("status").unwrap_or("UNKNOWN");
+    let told = field("status").unwrap_or_default();
+    let status = if told.is_empty() { "UNKNOWN" } else { told };
     let lsn = |name: &str| field(name)?.parse::<Lsn>().ok().filter(|lsn| *lsn != Lsn::INVALID);
     let timeline = field("timelineid").and_then(|text| text.parse().ok()).filter(|id| *id != 0);
+    let doubt = STATUSES.doubt(bytes, told, lsn("start-lsn").is_some() && timeline.is_some());
+    let unclear: Vec<_> = doubt.map(|reason| (label.clone(), reason)).into_iter().collect();
     let (Some(start), Some(timeline)) = (lsn("start-lsn"), timeline.map(TimelineId)) else {
+        if !unclear.is_empty() {
+            return Ok(Catalogued { unclear, ..Catalogued::default() });
+        }
         let reason = format!("it has no start position (status {status})");
         return Ok(Catalogued { skipped: vec![(label, reason)], ..Catalogued::default() });
     };
@@ -40,5 +52,5 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
         cautions,
         ..BaseBackup::new(start, timeline, source)
     };
-    Ok(Catalogued { backups: vec![backup], ..Catalogued::default() })
+    Ok(Catalogued { backups: vec![backup], unclear, ..Catalogued::default() })
 }

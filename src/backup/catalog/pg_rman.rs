@@ -3,10 +3,14 @@
 //! Lines of `KEY=value`; positions in lower-case hexadecimal, padded with zeros; times without a zone, which are left out.
 //! A backup of mode ARCHIVE is no base backup but a collection of WAL. Usable are OK and DONE.
 
-use super::{CatalogError, Catalogued, pairs, text, time, unquoted};
+use super::{CatalogError, Catalogued, Statuses, pairs, text, time, unquoted};
 use crate::backup::base::{BaseBackup, Source};
 use crate::wal::{Lsn, TimelineId};
 use std::collections::HashMap;
+
+/// pg_rman: `BackupStatus` in `pg_rman.h`.
+const STATUSES: Statuses =
+    Statuses { complete: &["OK", "DONE"], others: &["RUNNING", "ERROR", "DELETING", "DELETED", "CORRUPT"] };
 
 pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogued, CatalogError> {
     let fields: HashMap<&str, &str> = pairs(text(bytes)?)
@@ -17,10 +21,16 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
     if field("BACKUP_MODE") == Some("ARCHIVE") {
         return Ok(Catalogued::default());
     }
-    let status = field("STATUS").unwrap_or("UNKNOWN");
+    let told = field("STATUS").unwrap_or_default();
+    let status = if told.is_empty() { "UNKNOWN" } else { told };
     let lsn = |name: &str| field(name)?.parse::<Lsn>().ok().filter(|lsn| *lsn != Lsn::INVALID);
     let timeline = field("TIMELINEID").and_then(|text| text.parse().ok()).filter(|id| *id != 0);
+    let doubt = STATUSES.doubt(bytes, told, lsn("START_LSN").is_some() && timeline.is_some());
+    let unclear: Vec<_> = doubt.map(|reason| (label.clone(), reason)).into_iter().collect();
     let (Some(start), Some(timeline)) = (lsn("START_LSN"), timeline.map(TimelineId)) else {
+        if !unclear.is_empty() {
+            return Ok(Catalogued { unclear, ..Catalogued::default() });
+        }
         let reason = format!("it has no start position (status {status})");
         return Ok(Catalogued { skipped: vec![(label, reason)], ..Catalogued::default() });
     };
@@ -36,7 +46,7 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
         cautions: incremental.then(caution).into_iter().collect(),
         ..BaseBackup::new(start, timeline, source)
     };
-    Ok(Catalogued { backups: vec![backup], ..Catalogued::default() })
+    Ok(Catalogued { backups: vec![backup], unclear, ..Catalogued::default() })
 }
 
 /// The day and the time of `<catalog>/20261121/091637/backup.ini`.

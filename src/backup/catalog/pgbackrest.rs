@@ -46,7 +46,11 @@ pub(super) fn read(source: &Source, bytes: &[u8]) -> Result<Catalogued, CatalogE
         let database = current.db_id.and_then(|id| databases.get(id.to_string().as_str()));
         match backup(line.key, &current, database, source.clone()) {
             Ok(backup) => found.backups.push(backup),
-            Err(reason) => found.skipped.push((line.key.to_owned(), reason.to_owned())),
+            Err(Unplaced::Offline) => {
+                let reason = "it was taken offline: it has no start position".to_owned();
+                found.skipped.push((line.key.to_owned(), reason));
+            }
+            Err(Unplaced::Unclear(reason)) => found.unclear.push((line.key.to_owned(), reason.to_owned())),
         }
     }
     Ok(found)
@@ -56,16 +60,27 @@ fn section_of<'a>(lines: &'a [Line<'a>], name: &'a str) -> impl Iterator<Item = 
     lines.iter().filter(move |line| line.section == name)
 }
 
+/// Why a backup has no place in the WAL.
+enum Unplaced {
+    /// It needs none.
+    Offline,
+    /// What it needs cannot be told.
+    Unclear(&'static str),
+}
+
 fn backup(
     label: &str,
     current: &Current,
     database: Option<&Database>,
     source: Source,
-) -> Result<BaseBackup, &'static str> {
+) -> Result<BaseBackup, Unplaced> {
     let lsn = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Lsn>().ok());
-    let start = lsn(&current.backup_lsn_start).ok_or("it was taken offline: it has no start position")?;
+    if current.backup_lsn_start.is_none() && current.backup_archive_start.is_none() {
+        return Err(Unplaced::Offline);
+    }
+    let start = lsn(&current.backup_lsn_start).ok_or(Unplaced::Unclear("it has no start position"))?;
     let segment = current.backup_archive_start.as_deref().and_then(SegmentName::parse);
-    let segment = segment.ok_or("it names no start segment")?;
+    let segment = segment.ok_or(Unplaced::Unclear("it names no start segment"))?;
     let mut cautions = Vec::new();
     if current.backup_error == Some(true) {
         cautions.push("pgBackRest found page checksum errors in it".to_owned());

@@ -10,6 +10,26 @@ fn one(kind: SourceKind, path: &str, text: &str) -> BaseBackup {
     found.backups.pop().unwrap()
 }
 
+fn unclear(kind: SourceKind, path: &str, text: &str) -> (String, String) {
+    let mut found = read(kind, "", Path::new(path), text.as_bytes()).unwrap();
+    assert_eq!((found.backups.len(), found.skipped.len()), (0, 0));
+    found.unclear.pop().unwrap()
+}
+
+/// A file that was cut anywhere is no file, or unclear, or tells of the same backup.
+fn cut_anywhere(kind: SourceKind, path: &str, text: &str) {
+    let whole = one(kind, path, text);
+    for end in 0..text.len() {
+        let Ok(found) = read(kind, "", Path::new(path), &text.as_bytes()[..end]) else { continue };
+        if found.unclear.is_empty() {
+            assert_eq!((found.backups.len(), found.skipped.len()), (1, 0), "{end}");
+            let backup = &found.backups[0];
+            assert_eq!((backup.start_lsn, backup.why_unusable()), (whole.start_lsn, None), "{end}");
+            assert!(backup.system_identifier.is_none_or(|id| Some(id) == whole.system_identifier), "{end}");
+        }
+    }
+}
+
 fn skipped(kind: SourceKind, path: &str, text: &str) -> (String, String) {
     let mut found = read(kind, "", Path::new(path), text.as_bytes()).unwrap();
     assert_eq!(found.backups.len(), 0);
@@ -33,7 +53,8 @@ fn wal_g() {
     assert!(backup.permanent && backup.why_unusable().is_none());
     assert_eq!(backup.depends_on, ["base_000000010000000000000010"]);
     assert!(backup.finished.unwrap() > backup.started.unwrap());
-    let old = skipped(SourceKind::WalG, path, r#"{"LSN":null}"#);
+    cut_anywhere(SourceKind::WalG, path, SENTINEL);
+    let old = unclear(SourceKind::WalG, path, r#"{"LSN":null}"#);
     assert!(old.1.contains("start position"));
 }
 
@@ -49,6 +70,7 @@ fn pgbackrest() {
     assert_eq!((backup.timeline, backup.version), (TimelineId(1), Some(Major::V15)));
     assert!(backup.depends_on.is_empty() && backup.cautions.is_empty());
     assert_eq!(backup.group.as_deref(), Some("15-1"));
+    cut_anywhere(SourceKind::PgBackRest, "backup.info", PGBACKREST);
     // A changed digit breaks the checksum.
     let changed = PGBACKREST.replace("0/73000028", "0/73000029");
     let error = read(SourceKind::PgBackRest, "", Path::new("backup.info"), changed.as_bytes());
@@ -91,6 +113,7 @@ fn barman() {
     let meta = one(SourceKind::Barman, "main/meta/20261121T091637-backup.info", BARMAN);
     assert_eq!(meta.label, "20261121T091637");
 
+    cut_anywhere(SourceKind::Barman, "b/backup.info", BARMAN);
     let failed = BARMAN.replace("status=DONE", "status=FAILED").replace("error=None", "error=disk full");
     let reason = one(SourceKind::Barman, "b/backup.info", &failed).why_unusable().unwrap();
     assert_eq!(reason, "Barman gives its status as FAILED: disk full");
@@ -114,6 +137,7 @@ fn pg_probackup() {
     assert_eq!((backup.version, backup.stop_lsn), (Some(Major::V15), Some(Lsn(0x3000_0100))));
     assert_eq!(backup.depends_on, ["T3F2P1"]);
     assert!(backup.started.is_some() && backup.why_unusable().is_none());
+    cut_anywhere(SourceKind::PgProbackup, "x/backup.control", PROBACKUP);
     for status in ["CORRUPT", "ORPHAN", "RUNNING", "ERROR"] {
         let text = PROBACKUP.replace("status = OK", &format!("status = {status}"));
         let backup = one(SourceKind::PgProbackup, "backups/db/T3F2XY/backup.control", &text);
@@ -128,6 +152,7 @@ fn pg_rman() {
     let text = "# configuration\nBACKUP_MODE=FULL\n# result\nTIMELINEID=1\nSTART_LSN=0/0200ab28\nSTOP_LSN=0/02000130\n\
                 START_TIME='2026-11-21 09:16:37'\nSTATUS=OK\n";
     let backup = one(SourceKind::PgRman, "cat/20261121/091637/backup.ini", text);
+    cut_anywhere(SourceKind::PgRman, "x/backup.ini", text);
     assert_eq!((backup.label.as_str(), backup.start_lsn), ("20261121/091637", Lsn(0x200_AB28)));
     assert_eq!((backup.started, backup.why_unusable()), (None, None));
     let archive = text.replace("FULL", "ARCHIVE");

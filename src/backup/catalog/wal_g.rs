@@ -36,11 +36,11 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
     let file = source.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let label = if label.is_empty() { file.strip_suffix(SENTINEL).unwrap_or(&file) } else { label };
     let segment = label.strip_prefix("base_").and_then(|rest| SegmentName::parse(rest.get(..24)?));
-    let skip = |reason: &str| {
-        Ok(Catalogued { skipped: vec![(label.to_owned(), reason.to_owned())], ..Catalogued::default() })
+    let unclear = |reason: &str| {
+        Ok(Catalogued { unclear: vec![(label.to_owned(), reason.to_owned())], ..Catalogued::default() })
     };
-    let Some(segment) = segment else { return skip("its name holds no segment") };
-    let Some(start) = sentinel.start else { return skip("its sentinel holds no start position") };
+    let Some(segment) = segment else { return unclear("its name holds no segment") };
+    let Some(start) = sentinel.start else { return unclear("its sentinel holds no start position") };
     let backup = BaseBackup {
         label: label.to_owned(),
         stop_lsn: sentinel.finish.map(Lsn),
