@@ -207,6 +207,47 @@ fn damage_in_what_is_kept_refuses_until_it_is_accepted() {
     assert_eq!(yard.run("cleanup", &["--keep-backups", "2", "--offline"]).status.code(), Some(2));
 }
 
+/// A restore command may deliver either copy.
+#[test]
+fn another_copy_that_differs_or_is_damaged_refuses_as_damage_does() {
+    let recording = Recording::of("16");
+    let (segment, partial) = ("00000001000000000000000A", "00000001000000000000000F.partial");
+    let good = fs::read(recording.archive().join(segment)).unwrap();
+    let mut other = good.clone();
+    other[25_982] ^= 0xFF;
+    for (copy, code) in [(&other[..], "duplicate-differs"), (b"\x1F\x8B\x08\x00 no gzip", "unreadable")] {
+        let yard = Yard::of(&recording);
+        fs::write(yard.archive().join(partial), &good[..100]).unwrap();
+        let place = yard.archive().join(segment);
+        if code == "unreadable" {
+            fs::write(place.with_extension("gz"), copy).unwrap();
+        } else {
+            fs::write(&place, copy).unwrap();
+            assert!(Command::new("gzip").arg(&place).status().unwrap().success());
+            fs::write(&place, &good).unwrap();
+        }
+        let codes = |answer: &Value| -> BTreeSet<String> {
+            let findings = answer["findings"].as_array().unwrap().iter();
+            findings.map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
+        };
+        let refused = yard.run("cleanup", &["--keep-backups", "1", "--execute"]);
+        let answer: Value = serde_json::from_slice(&refused.stdout).unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{answer:#}");
+        assert!(answer["refused"].as_str().unwrap().contains(code), "{answer:#}");
+        let whole = yard.json("verify", &[]);
+        assert_eq!(codes(&answer), codes(&whole));
+        assert!(codes(&whole).contains("partial-only"));
+        assert_eq!(yard.run("timelines", &[]).status.code(), Some(1));
+        // In front of what is kept it does not matter.
+        let front = "000000010000000000000004";
+        fs::remove_file(place.with_extension("gz")).unwrap();
+        fs::write(yard.archive().join(front).with_extension("gz"), b"\x1F\x8B\x08\x00 no gzip").unwrap();
+        let plan = yard.json("cleanup", &["--keep-backups", "1"]);
+        let removed = names(&plan["remove"]);
+        assert!(removed.contains(&format!("{front}.gz")) && removed.contains(&front.to_owned()), "{plan:#}");
+    }
+}
+
 #[test]
 fn the_last_good_backup_is_not_given_up_for_a_broken_one() {
     let recording = Recording::of("16");

@@ -127,8 +127,9 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
     policy.named = places_of(&named, &backups);
     listing.backups.clone_from(&backups);
     // What is removed for good is judged by what stands there now, not by what was read once.
-    let library = read_library(common, &archive, &listing, &options, None)?;
-    let mut audit = audit::judge(&listing, &audit::join(&listing, library.facts_in_order()), &options);
+    let mut library = read_library(common, &archive, &listing, &options, None)?;
+    library.read_partials(&options)?;
+    let mut audit = audit::judge(&listing, &audit::join(&listing, library.every_file()), &options);
     let baseline = args.baseline.as_deref();
     baseline::acknowledge(&mut audit, &super::ack::baseline(baseline, &archive)?);
     let mut proposal = propose(&library, &backups, &policy, &audit.findings, &options)?;

@@ -28,7 +28,7 @@ pub(super) fn run(args: &TimelinesArgs) -> Result<Status, CommandError> {
     let library = reading.library(common, &options)?;
     let (archive, plan) = (&reading.archive, &reading.plan);
     let windows = windows(&library, &backups, library.major)?;
-    let survey = audit::join(plan, library.facts_in_order());
+    let survey = audit::join(plan, library.every_file());
     let mut audit = audit::judge(plan, &survey, &options);
     baseline::acknowledge(&mut audit, &super::ack::baseline(None, archive)?);
     let answer = timelines::answer(&audit, &windows, &backups, &clock);

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +27,8 @@ pub struct Library<'a> {
     /// Its version (the newest).
     pub major: Major,
     files: BTreeMap<(TimelineId, SegmentNumber), Arc<Volume>>,
+    /// Files that no recovery is given by this model: further copies of segments, and partial segments.
+    besides: Vec<Arc<Volume>>,
     /// Of segments that are stored twice with different content: where the other copy is.
     differing: BTreeMap<SegmentName, String>,
 }
@@ -105,7 +108,7 @@ impl<'a> Library<'a> {
         let major = identified().filter(|(id, ..)| *id == newest).map(|(_, major, _)| major).max()?;
         let ClusterId { system_id, segment_size } = newest;
         let mut files: BTreeMap<_, Arc<Volume>> = BTreeMap::new();
-        let mut differing = BTreeMap::new();
+        let (mut besides, mut differing) = (Vec::new(), BTreeMap::new());
         for volume in volumes {
             let Some(number) = volume.facts.name.number(segment_size) else { continue };
             match files.entry((volume.facts.name.timeline, number)) {
@@ -115,20 +118,26 @@ impl<'a> Library<'a> {
                 // Of several copies the first one counts, which may not be the one that a restore command finds.
                 MapEntry::Occupied(first) => {
                     if !first.get().facts.is_copy_of(&volume.facts) {
-                        differing.insert(volume.facts.name, volume.facts.path);
+                        differing.insert(volume.facts.name, volume.facts.path.clone());
                     }
+                    besides.push(Arc::new(volume));
                 }
             }
         }
-        Some(Self { archive, plan, system_id, segment_size, major, files, differing })
+        Some(Self { archive, plan, system_id, segment_size, major, files, besides, differing })
     }
 
     /// The same archive as it would be without the segments `removed`, and with the histories of `plan`.
     pub fn without<'b>(&'b self, plan: &'b Plan, removed: &BTreeSet<SegmentName>) -> Library<'b> {
         let kept = self.files.iter().filter(|(_, volume)| !removed.contains(&volume.facts.name));
         let files = kept.map(|(place, volume)| (*place, Arc::clone(volume))).collect();
+        let listed: BTreeSet<(WalFileName, &Path)> =
+            plan.entries.iter().map(|entry| (entry.name, entry.object.path.as_path())).collect();
+        let stays =
+            |volume: &&Arc<Volume>| listed.contains(&(volume.entry.name, volume.entry.object.path.as_path()));
+        let besides = self.besides.iter().filter(stays).map(Arc::clone).collect();
         let differing = self.differing.clone();
-        Library { archive: self.archive, plan, files, differing, ..*self }
+        Library { archive: self.archive, plan, files, besides, differing, ..*self }
     }
 
     /// The facts of a file, if there is one under that name.
@@ -155,6 +164,28 @@ impl<'a> Library<'a> {
     /// The facts of all files, in the order of their names.
     pub fn facts_in_order(&self) -> impl Iterator<Item = &SegmentFacts> {
         self.files.values().map(|volume| &volume.facts)
+    }
+
+    /// Reads the partial segments of the plan as well, for [`every_file`](Self::every_file).
+    pub fn read_partials(&mut self, options: &Options) -> Result<(), StoreError> {
+        let is_partial = |entry: &Entry| matches!(entry.name, WalFileName::Partial(_));
+        for (entry, expectation) in expectations(self.plan, options).filter(|(entry, _)| is_partial(entry)) {
+            let facts =
+                BENCH.with_borrow_mut(|bench| scan_segment(self.archive, entry, &expectation, bench))?;
+            self.besides.push(Arc::new(Volume { facts, entry: entry.clone(), expectation }));
+        }
+        Ok(())
+    }
+
+    /// The facts of all files, further copies of segments and what was read of partial ones included: what an audit is to
+    /// join. In the order of the listing.
+    pub fn every_file(&self) -> impl Iterator<Item = &SegmentFacts> {
+        let mut volumes: Vec<&Arc<Volume>> = self.files.values().chain(&self.besides).collect();
+        let place = |volume: &Volume| (volume.entry.name, volume.entry.object.path.clone());
+        if !self.besides.is_empty() {
+            volumes.sort_by_cached_key(|volume| place(volume));
+        }
+        volumes.into_iter().map(|volume| &volume.facts)
     }
 
     /// Where another copy of a segment is stored that holds something else.

@@ -34,7 +34,7 @@ pub fn new_gaps(
 ) -> Vec<Finding> {
     let (plan, segments) = what_stays(library, cleanup);
     let left = library.without(&plan, &segments);
-    let audit = audit::judge(&plan, &audit::join(&plan, left.facts_in_order()), options);
+    let audit = audit::judge(&plan, &audit::join(&plan, left.every_file()), options);
     let is_known = |gap: &Finding| {
         before
             .iter()
@@ -70,7 +70,7 @@ pub fn what_stays(library: &Library<'_>, cleanup: &Cleanup) -> (Plan, BTreeSet<S
     }
     plan.entries.retain(|entry| match entry.name {
         WalFileName::Segment(name) => !segments.contains(&name),
-        _ => true,
+        _ => !gone.contains(entry.object.path.as_path()),
     });
     (plan, segments)
 }
