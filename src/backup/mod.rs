@@ -23,7 +23,7 @@ pub use manifest::{Manifest, ManifestError};
 pub use startup::{BackupEnd, Startup, StartupError};
 
 /// Bytes as lower-case hexadecimal digits, the form in which checksums are written.
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
         text.push(digit(byte >> 4));

@@ -9,7 +9,7 @@ use crate::clock::{self, Clock};
 use crate::finding::{Code, Finding, Severity};
 use crate::report::json::Document;
 use crate::report::printable;
-use crate::retention::baseline::{Accepted, Baseline, BaselineError, last_of, place_of};
+use crate::retention::baseline::{Accepted, Baseline, BaselineError, digest_of, last_of, place_of};
 use crate::retention::places;
 use crate::wal::WalFileName;
 use clap::Args;
@@ -99,6 +99,7 @@ fn accepted(args: &AckArgs, audit: &Audit) -> Result<Accepted, CommandError> {
             "nothing is wrong with {wanted}, so there is nothing to accept: name a file as `walproof verify` does"
         )));
     }
+    let damage = of_file.iter().filter(|finding| finding.code != Code::SegmentMissing);
     let unique = |texts: BTreeSet<String>| texts.into_iter().collect::<Vec<_>>();
     Ok(Accepted {
         segment,
@@ -107,6 +108,8 @@ fn accepted(args: &AckArgs, audit: &Audit) -> Result<Accepted, CommandError> {
         through: gap.and_then(last_of).map(ToOwned::to_owned),
         codes: unique(of_file.iter().map(|finding| finding.code.name().to_owned()).collect()),
         lsns: unique(of_file.iter().map(|finding| place_of(finding)).collect()),
+        system_identifier: audit.system_id.map(|id| id.to_string()),
+        digests: unique(damage.map(|finding| digest_of(finding)).collect()),
     })
 }
 

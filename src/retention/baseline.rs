@@ -1,8 +1,15 @@
 //! Losses that somebody accepted, so that audits are red for what is new only.
+//!
+//! An entry names the cluster and, by digests, the very findings that were accepted: worse damage in the same place, the
+//! loss of the other copy, or the same name in another cluster is news. A gap is accepted by its first and last name, for
+//! it may be filled in part and joined to another. Entries of before have neither cluster nor digests; they hold for what
+//! they name: files, codes and positions.
 
 use crate::audit::Audit;
 use crate::finding::{Code, Finding, Severity};
+use crate::wal::SystemId;
 use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +33,13 @@ pub struct Accepted {
     /// Where in the WAL they are; empty: anywhere in that file. Damage elsewhere is news.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lsns: Vec<String>,
+    /// The cluster, by its system identifier; `None`: written before that was remembered, and holds for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+    /// What was found, gaps aside: [`digest_of`] each finding. Empty: written before that was remembered, or about a gap
+    /// alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<String>,
 }
 
 /// What was accepted for one archive.
@@ -105,7 +119,11 @@ impl Baseline {
 
     /// Adds a loss; one that was accepted before in the same file is replaced.
     pub fn accept(&mut self, accepted: Accepted) {
-        let is_same = |old: &Accepted| (&old.segment, &old.codes) == (&accepted.segment, &accepted.codes);
+        let is_same = |old: &Accepted| {
+            let cluster = old.system_identifier.as_ref();
+            (&old.segment, &old.codes) == (&accepted.segment, &accepted.codes)
+                && cluster.is_none_or(|cluster| accepted.system_identifier.as_ref() == Some(cluster))
+        };
         // Of two gaps that begin alike, on two paths, the longer one is accepted.
         let longer = self.accepted.iter().filter(|old| is_same(old) && old.reason == accepted.reason);
         let through = longer.map(|old| old.through.clone()).chain([accepted.through.clone()]);
@@ -114,18 +132,44 @@ impl Baseline {
         self.accepted.push(Accepted { through, ..accepted });
     }
 
-    /// Why a finding is accepted, if it is.
-    pub fn reason_for(&self, finding: &Finding) -> Option<&str> {
+    /// Why a finding is accepted, if it is. `cluster`: the newest in the archive.
+    pub fn reason_for(&self, finding: &Finding, cluster: Option<SystemId>) -> Option<&str> {
         let segment = finding.segment.as_deref()?;
+        let cluster = cluster.map(|cluster| cluster.to_string());
+        let is_gap = finding.code == Code::SegmentMissing;
         let fits = |accepted: &&Accepted| {
             let codes = &accepted.codes;
             accepted.segment == segment
+                && accepted.system_identifier.as_ref().is_none_or(|its| cluster.as_ref() == Some(its))
+                && (is_gap || accepted.digests.is_empty() || accepted.digests.contains(&digest_of(finding)))
                 && accepted.through.as_deref().is_none_or(|last| last_of(finding) <= Some(last))
                 && (codes.is_empty() || codes.iter().any(|code| code == finding.code.name()))
                 && (accepted.lsns.is_empty() || accepted.lsns.contains(&place_of(finding)))
         };
         self.accepted.iter().find(fits).map(|accepted| accepted.reason.as_str())
     }
+}
+
+/// What tells a finding from every other: all that it says of what is wrong, and where that is stored. What it costs is not
+/// in it, for that changes with the WAL around it.
+pub fn digest_of(finding: &Finding) -> String {
+    let offset = finding.offset.map(|offset| offset.to_string());
+    let parts = [
+        Some(finding.code.name()),
+        finding.segment.as_deref(),
+        Some(&*place_of(finding)),
+        offset.as_deref(),
+        finding.expected.as_deref(),
+        finding.found.as_deref(),
+        Some(finding.message.as_str()),
+    ];
+    let mut hash = Sha1::new();
+    for part in parts {
+        let part = part.unwrap_or_default();
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    crate::backup::hexadecimal(&hash.finalize())
 }
 
 /// The place of a finding, as a baseline has it; empty for one about a file as a whole.
@@ -141,11 +185,12 @@ pub fn last_of(finding: &Finding) -> Option<&str> {
 
 /// Marks what was accepted: it is still told, as something known.
 pub fn acknowledge(audit: &mut Audit, baseline: &Baseline) {
+    let cluster = audit.system_id;
     for finding in &mut audit.findings {
         if finding.severity == Severity::Info {
             continue;
         }
-        if let Some(reason) = baseline.reason_for(finding) {
+        if let Some(reason) = baseline.reason_for(finding, cluster) {
             finding.message = format!("{} (accepted: {reason})", finding.message);
             finding.acknowledged = true;
             finding.severity = Severity::Info;
@@ -171,6 +216,8 @@ mod tests {
             through: None,
             codes: Vec::new(),
             lsns: Vec::new(),
+            system_identifier: None,
+            digests: Vec::new(),
         };
         baseline.accept(accepted("one"));
         baseline.accept(accepted("the disk of May"));
@@ -179,9 +226,40 @@ mod tests {
         assert_eq!(baseline.accepted.len(), 1);
         let missing = Finding::new(Code::SegmentMissing, "gone");
         let known = missing.clone().in_segment("000000010000000000000007");
-        assert_eq!(baseline.reason_for(&known), Some("the disk of May"));
-        assert_eq!(baseline.reason_for(&missing.clone().in_segment("000000010000000000000008")), None);
-        assert_eq!(baseline.reason_for(&missing), None);
+        assert_eq!(baseline.reason_for(&known, None), Some("the disk of May"));
+        assert_eq!(baseline.reason_for(&missing.clone().in_segment("000000010000000000000008"), None), None);
+        assert_eq!(baseline.reason_for(&missing, None), None);
+    }
+
+    #[test]
+    fn an_entry_is_of_one_cluster_and_of_what_was_found() {
+        let finding = Finding::new(Code::PageMagic, "bad").in_segment("000000010000000000000007");
+        let entry = |system_identifier: Option<&str>, digests: Vec<String>| Accepted {
+            segment: "000000010000000000000007".to_owned(),
+            reason: "known".to_owned(),
+            accepted_at: "2026-01-01T00:00:00Z".to_owned(),
+            through: None,
+            codes: vec!["page-magic".to_owned()],
+            lsns: vec![String::new()],
+            system_identifier: system_identifier.map(ToOwned::to_owned),
+            digests,
+        };
+        let worse = finding.clone().expecting("D113", "FFFF");
+        let digests = || vec![digest_of(&finding)];
+        for (entry, known, grown, elsewhere) in [
+            (entry(Some("7"), digests()), true, false, false),
+            (entry(None, digests()), true, false, true),
+            // As they were written before.
+            (entry(None, Vec::new()), true, true, true),
+        ] {
+            let mut baseline = Baseline::default();
+            baseline.accept(entry);
+            let accepts = |finding, id| baseline.reason_for(finding, Some(SystemId(id))).is_some();
+            assert_eq!(
+                (accepts(&finding, 7), accepts(&worse, 7), accepts(&finding, 8)),
+                (known, grown, elsewhere)
+            );
+        }
     }
 
     #[test]

@@ -80,6 +80,8 @@ impl Proposal {
             through: Some(through),
             codes: vec![Code::SegmentMissing.name().to_owned()],
             lsns: Vec::new(),
+            system_identifier: Some(library.system_id.to_string()),
+            digests: Vec::new(),
         };
         at_end.chain(on_the_way).map(accepted).collect()
     }
