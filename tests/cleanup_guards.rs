@@ -185,6 +185,20 @@ fn a_history_file_alone_pushes_out_no_backup_that_is_there() {
     assert!(!both.contains(&"000000010000000000000006".to_owned()), "{both:?}");
 }
 
+/// To tell of a backup that was known already takes nothing from another.
+#[test]
+fn fewer_backups_than_are_to_be_kept_do_not_push_out_what_history_files_tell_of() {
+    let yard = Yard::new("", &["00000002", "00000003", "00000004"]);
+    let keep = ["--keep-backups", "2"];
+    assert_eq!(yard.gone(&keep), BEFORE_B1);
+    assert_eq!(yard.gone(&[keep[0], keep[1], &yard.backup("b2")]), BEFORE_B1);
+    assert_eq!(yard.gone(&[keep[0], keep[1], &yard.backup("b1")]), BEFORE_B1);
+    let label = fs::read(yard.recording.backup("b2").join("backup_label")).unwrap();
+    fs::create_dir(yard.place("base")).unwrap();
+    fs::write(yard.place("base/backup_label"), label).unwrap();
+    assert_eq!(yard.gone(&keep), BEFORE_B1);
+}
+
 #[test]
 fn a_tool_s_catalog_counts_and_files_that_replicas_left_do_not() {
     let yard = Yard::new("wal_005", &["00000002", "00000003", "00000004"]);

@@ -56,7 +56,7 @@ pub(super) struct CleanupArgs {
 struct RetentionArgs {
     /// Keep all WAL from the start of the Nth last backup on, and whatever leads to the end of the newest timeline.
     /// Backups that are kept for ever, or cannot be recovered from, do not count; nor do those known by a .backup file
-    /// only, where a tool's catalog or --backup tells of others
+    /// only, where a tool's catalog or --backup tells of N others
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep_backups: Option<u32>,
     /// Keep every target of the last D days reachable: all WAL from the last backup before that time on

@@ -59,12 +59,14 @@ pub fn choose(
     let own = own(library, backups);
     let counted = counted(&own, backups, policy);
     let choice = Choice { library, backups, windows, policy, clock, counted };
+    let rest: BTreeSet<usize> = own.iter().copied().filter(|index| !choice.counted.contains(index)).collect();
     if own.is_empty() && (policy.keep_backups.is_some() || policy.since.is_some()) {
         return Err("no base backup of this cluster is known: without one only --oldest-kept can say what \
                     to keep"
             .to_owned());
     }
-    let ranked = choice.ranked();
+    let ranked = choice.ranked(&choice.counted);
+    let rest = choice.ranked(&rest);
     let newest: BTreeSet<usize> = ranked.iter().filter_map(|order| order.last().copied()).collect();
     if let Some(broken) = newest.iter().find(|newest| !choice.has_window(**newest)) {
         return Err(format!(
@@ -76,7 +78,7 @@ pub fn choose(
     // Whatever is asked for: without the newest nothing newer can be recovered to.
     let mut kept: BTreeSet<usize> = newest;
     kept.extend(own.iter().filter(|index| policy.named.contains(index)));
-    choice.by_count(&ranked, &mut bounds, &mut kept)?;
+    choice.by_count(&ranked, &rest, &mut bounds, &mut kept)?;
     choice.by_time(&own, &mut bounds, &mut kept)?;
     choice.by_file(&mut bounds)?;
     choice.by_keepers(&own, &mut bounds);
@@ -101,7 +103,7 @@ fn own(library: &Library<'_>, backups: &[BaseBackup]) -> Vec<usize> {
 
 /// Those of `own` by which the policy goes: what a tool's catalog or a person tells of, or a backup that lies there.
 /// `pg_basebackup` leaves a history file for every replica that was ever made, for a backup that failed and for one
-/// that was deleted: such files count only where nobody tells of anything else.
+/// that was deleted: such files count only where nobody tells of anything else, or of fewer than are to be kept.
 fn counted(own: &[usize], backups: &[BaseBackup], policy: &Policy) -> BTreeSet<usize> {
     let is_told = |index: &usize| {
         let sources = backups.get(*index).map_or(&[][..], |backup| &backup.sources);
@@ -128,14 +130,13 @@ struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    /// Those that count, from which a server can start and that nobody keeps for ever, oldest first, in two orders: by the
-    /// times at which they began, where all have one, and by timeline and start. The clock of a host that makes backups
+    /// Those of `some` from which a server can start and that nobody keeps for ever, oldest first, in two orders: by the
+    /// times at which they began, as far as they have one, and by timeline and start. The clock of a host that makes backups
     /// may be behind, and a timeline that was left may still have backups made: where the two differ, nobody knows
     /// which is the newer one.
-    fn ranked(&self) -> [Vec<usize>; 2] {
+    fn ranked(&self, some: &BTreeSet<usize>) -> [Vec<usize>; 2] {
         let usable = |backup: &BaseBackup| backup.why_unusable().is_none() && !backup.permanent;
-        let mut ranked: Vec<(usize, &BaseBackup)> = self
-            .counted
+        let mut ranked: Vec<(usize, &BaseBackup)> = some
             .iter()
             .filter_map(|index| Some((*index, self.backups.get(*index)?)))
             .filter(|(_, backup)| usable(backup))
@@ -144,7 +145,9 @@ impl Choice<'_> {
             |ranked: &[(usize, &BaseBackup)]| ranked.iter().map(|(index, _)| *index).collect::<Vec<_>>();
         ranked.sort_by_key(|(_, b)| (b.timeline, b.start_lsn));
         let by_place = indexes(&ranked);
-        if ranked.iter().all(|(_, backup)| backup.started.is_some()) {
+        // One without a time takes no place from those that have one.
+        if ranked.iter().any(|(_, backup)| backup.started.is_some()) {
+            ranked.retain(|(_, backup)| backup.started.is_some());
             ranked.sort_by_key(|(_, b)| b.started);
         }
         [indexes(&ranked), by_place]
@@ -211,22 +214,26 @@ impl Choice<'_> {
     fn by_count(
         &self,
         ranked: &[Vec<usize>; 2],
+        rest: &[Vec<usize>; 2],
         bounds: &mut Bounds,
         kept: &mut BTreeSet<usize>,
     ) -> Result<(), String> {
         let Some(count) = self.policy.keep_backups else { return Ok(()) };
         // One that cannot be recovered from does not count: it would push out one that can.
-        let last = |order: &Vec<usize>| -> BTreeSet<usize> {
-            order.iter().rev().copied().filter(|index| self.has_window(*index)).take(count).collect()
+        // What is told of pushes out no more than as many: to hear of a backup must not cost another its WAL.
+        let last = |(order, rest): (&Vec<usize>, &Vec<usize>)| -> BTreeSet<usize> {
+            let newest_first = order.iter().rev().chain(rest.iter().rev()).copied();
+            newest_first.filter(|index| self.has_window(*index)).take(count).collect()
         };
-        let [by_time, by_place] = ranked.each_ref().map(last);
+        let ([times, places], [rest_times, rest_places]) = (ranked, rest);
+        let (by_time, by_place) = (last((times, rest_times)), last((places, rest_places)));
         let last: BTreeSet<usize> = by_time.union(&by_place).copied().collect();
         let first = last
             .iter()
             .copied()
             .min_by_key(|index| self.start(*index))
             .ok_or_else(|| "no backup that can be recovered from counts for --keep-backups".to_owned())?;
-        let noun = match by_time.len() {
+        let noun = match by_place.len() {
             found if found < count => {
                 format!(
                     "{count} backups are to be kept, {found} can be recovered from, and the first of them is"

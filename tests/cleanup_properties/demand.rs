@@ -28,16 +28,15 @@ impl World {
     }
 
     /// The last backups that a number of backups means: usable, not for ever; the last by time and the last by timeline and
-    /// start.
+    /// start. Those that count come first, others fill up the number.
     pub fn last_backups(&self, state: &State, count: usize) -> BTreeSet<usize> {
         let reaches = self.reaches(state);
-        let counts = |i: &usize| {
-            !self.backups[*i].permanent && self.counts(*i) && reaches.iter().any(|(b, _, _)| b == i)
-        };
-        let mut usable: Vec<usize> = (0..self.backups.len()).filter(counts).collect();
-        usable.sort_by_key(|i| self.backups[*i].started);
+        let is_usable =
+            |i: &usize| !self.backups[*i].permanent && reaches.iter().any(|(backup, _, _)| backup == i);
+        let mut usable: Vec<usize> = (0..self.backups.len()).filter(is_usable).collect();
+        usable.sort_by_key(|i| (self.counts(*i), self.backups[*i].started));
         let mut last: BTreeSet<usize> = usable.iter().rev().take(count).copied().collect();
-        usable.sort_by_key(|i| (self.backups[*i].timeline, self.backups[*i].start));
+        usable.sort_by_key(|i| (self.counts(*i), self.backups[*i].timeline, self.backups[*i].start));
         last.extend(usable.iter().rev().take(count));
         last
     }
@@ -57,7 +56,7 @@ impl World {
         oldest.into_iter().min().unwrap()
     }
 
-    /// A file that any backup leaves counts only where no catalog tells of any.
+    /// A file that any backup leaves is as good as a catalog's word only where no catalog tells of any.
     fn counts(&self, backup: usize) -> bool {
         self.backups[backup].told || !self.backups.iter().any(|backup| backup.told)
     }
