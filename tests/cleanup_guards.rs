@@ -183,6 +183,13 @@ fn a_history_file_alone_pushes_out_no_backup_that_is_there() {
     let both = yard.gone(&["--keep-backups", "1", &b1, &yard.backup("b2")]);
     assert_eq!(both.len(), 6);
     assert!(!both.contains(&"000000010000000000000006".to_owned()), "{both:?}");
+    // Until it is too old for that.
+    let aged = |days| {
+        let options = ["--keep-backups", "1", &b1, &yard.backup("b2"), "--now", "2026-11-25", days];
+        yard.gone(&options)
+    };
+    assert_eq!(aged("--backup-days=5"), both);
+    assert_eq!(aged("--backup-days=2").len(), 7);
 }
 
 /// To tell of a backup that was known already takes nothing from another.

@@ -26,7 +26,8 @@ pub(super) struct CleanupArgs {
     #[command(flatten)]
     retention: RetentionArgs,
     /// Backups older than this many days no longer keep the WAL of their own time (the backups themselves are never
-    /// removed). Without it every known backup keeps it, or with --keep-backups alone those N
+    /// removed), those named by --backup as well. Without it every known backup keeps it, or with --keep-backups alone
+    /// those N and those named
     #[arg(long, value_name = "D")]
     backup_days: Option<u32>,
     /// Remove WAL of timelines that no kept backup can reach, and parents' WAL behind the last fork; the newest timeline

@@ -22,7 +22,8 @@ pub struct Policy {
     pub prune_timelines: bool,
     /// Remove backup history files that no kept backup needs.
     pub clean_history: bool,
-    /// Backups that a person named, by index: they are kept whatever else is asked for.
+    /// Backups that a person named, by index: they are kept for their own sake, unless [`backups_since`](Self::backups_since)
+    /// leaves them out.
     pub named: BTreeSet<usize>,
 }
 
@@ -77,7 +78,7 @@ pub fn choose(
     let mut bounds = Vec::new();
     // Whatever is asked for: without the newest nothing newer can be recovered to.
     let mut kept: BTreeSet<usize> = newest;
-    kept.extend(own.iter().filter(|index| policy.named.contains(index)));
+    kept.extend(own.iter().filter(|index| policy.named.contains(index) && choice.is_young(**index)));
     choice.by_count(&ranked, &rest, &mut bounds, &mut kept)?;
     choice.by_time(&own, &mut bounds, &mut kept)?;
     choice.by_file(&mut bounds)?;
@@ -347,10 +348,16 @@ impl Choice<'_> {
             return true;
         }
         match self.policy.backups_since {
-            Some(since) => backup.finished.or(backup.started).is_none_or(|end| end >= since),
+            Some(_) => self.is_young(index),
             // A number of backups is asked for: no others.
             None => self.policy.keep_backups.is_none(),
         }
+    }
+
+    /// Whether a backup is not too old to be kept for its own sake; of one without a time nobody can say that it is.
+    fn is_young(&self, index: usize) -> bool {
+        let end = self.backups.get(index).and_then(|backup| backup.finished.or(backup.started));
+        end.zip(self.policy.backups_since).is_none_or(|(end, since)| end >= since)
     }
 
     fn guard(&self, index: usize) -> Option<Guarded> {
