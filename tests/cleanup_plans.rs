@@ -266,6 +266,20 @@ fn pruning_takes_dead_branches_only() {
     let plan = yard.json("cleanup", &["--keep-backups", "1", "--prune-timelines"]);
     let removed = names(&plan["remove"]);
     assert!(removed.contains(&"00000003000000000000000D".to_owned()));
+    // A dead branch goes from its end back, and is told from its beginning on.
+    let goes = |name: &str| removed.iter().position(|gone| gone == name).unwrap();
+    assert!(goes("00000001000000000000000E") < goes("00000001000000000000000D"), "{removed:?}");
+    let output = Command::new(env!("CARGO_BIN_EXE_walproof"))
+        .arg("cleanup")
+        .arg(yard.archive())
+        .args(["--keep-backups", "1", "--prune-timelines"])
+        .env("XDG_STATE_HOME", yard.folder.path().join("state"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let ranges: Vec<(&str, &str)> = text.lines().filter_map(|line| line.trim().split_once(" … ")).collect();
+    assert!(ranges.iter().any(|(_, last)| last.starts_with("00000001000000000000000E")), "{text}");
+    assert!(ranges.iter().all(|(first, last)| first < last), "{text}");
     // Without 3, a server that asks for 2, 3 … would not find 4.
     for kept in [
         "00000002.history",

@@ -224,7 +224,8 @@ fn coverage(text: &mut String, answer: &CleanupAnswer<'_>, palette: Palette) {
     }
 }
 
-/// Files with the same reason are told together, where no other file stands between them.
+/// Files by name, whatever the order in which they go; those with the same reason are told together, where no other file
+/// stands between them.
 fn section<'a>(
     text: &mut String,
     title: &str,
@@ -232,10 +233,11 @@ fn section<'a>(
     all: &BTreeSet<&String>,
     palette: Palette,
 ) {
-    let are_neighbours = |one: &String, other: &String| {
-        let (low, high) = if one < other { (one, other) } else { (other, one) };
+    let are_neighbours = |low: &String, high: &String| {
         all.range::<String, _>((Bound::Excluded(low), Bound::Excluded(high))).next().is_none()
     };
+    let mut files: Vec<(&String, &String)> = files.collect();
+    files.sort_unstable();
     let mut runs: Vec<(&String, &String, &String, u64)> = Vec::new();
     for (name, reason) in files {
         match runs.last_mut() {
