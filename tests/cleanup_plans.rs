@@ -196,6 +196,12 @@ fn damage_in_what_is_kept_refuses_until_it_is_accepted() {
     assert_eq!(known["verdict"], "ok");
     let finding = known["findings"].as_array().unwrap().iter().find(|f| f["segment"] == missing).unwrap();
     assert_eq!((finding["acknowledged"].clone(), finding["severity"].clone()), (true.into(), "info".into()));
+    for (command, more) in [("timelines", "-q"), ("index", "--rebuild"), ("index", "-q")] {
+        let catalog = yard.folder.path().join("catalog");
+        let options = [more, "--catalog", catalog.to_str().unwrap(), options[4], options[5]];
+        assert_eq!(yard.run(command, &options[..3]).status.code(), Some(1), "{command}");
+        assert_eq!(yard.run(command, &options).status.code(), Some(0), "{command}");
+    }
     assert!(yard.run("ack", &options[..4]).status.success());
     assert_eq!(yard.json("verify", &[])["verdict"], "ok");
     assert_eq!(yard.files(), before);

@@ -28,6 +28,9 @@ pub(super) struct IndexArgs {
     /// The catalog that --merge writes; what it held before is gone
     #[arg(short, long, value_name = "CATALOG", requires = "merge")]
     output: Option<PathBuf>,
+    /// Known losses (default: what `walproof ack` recorded for this archive)
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -79,7 +82,7 @@ fn conclude(
         reading.keep_places(options, audit.segments.into())?;
         tally
     };
-    baseline::acknowledge(&mut audit, &super::ack::baseline(None, &reading.archive)?);
+    baseline::acknowledge(&mut audit, &super::ack::baseline(args.baseline.as_deref(), &reading.archive)?);
     let location = reading.archive.location().to_owned();
     let total = reading.plan.entries.len() as u64;
     let catalog = reading.into_catalog().ok_or_else(no_place)?;

@@ -9,12 +9,16 @@ use crate::report::json::Document;
 use crate::report::timelines;
 use crate::retention::baseline;
 use clap::Args;
+use std::path::PathBuf;
 
 /// What `timelines` takes.
 #[derive(Debug, Args)]
 pub(super) struct TimelinesArgs {
     #[command(flatten)]
     common: CommonArgs,
+    /// Known losses (default: what `walproof ack` recorded for this archive)
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -30,7 +34,7 @@ pub(super) fn run(args: &TimelinesArgs) -> Result<Status, CommandError> {
     let windows = windows(&library, &backups, library.major)?;
     let survey = audit::join(plan, library.every_file());
     let mut audit = audit::judge(plan, &survey, &options);
-    baseline::acknowledge(&mut audit, &super::ack::baseline(None, archive)?);
+    baseline::acknowledge(&mut audit, &super::ack::baseline(args.baseline.as_deref(), archive)?);
     let answer = timelines::answer(&audit, &windows, &backups, &clock);
     match common.format {
         Format::Text => {
