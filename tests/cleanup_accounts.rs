@@ -99,7 +99,11 @@ impl Yard {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write as _;
+    Sha1::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 fn listing(folder: &Path) -> BTreeSet<PathBuf> {
@@ -197,7 +201,7 @@ fn pgbackrest_goes_by_the_copy_of_its_catalog_and_without_one_nothing_is_known()
     let whole = pgbackrest_info(&BACKUPS);
     yard.put(file, whole.as_bytes());
     yard.expect_planned();
-    let damaged = ["".to_owned(), "garbage".to_owned(), whole.replace("0/A00028", "0/E00028")];
+    let damaged = [String::new(), "garbage".to_owned(), whole.replace("0/A00028", "0/E00028")];
     for content in &damaged {
         yard.put(file, content.as_bytes());
         yard.expect_refused(file);

@@ -213,3 +213,54 @@ fn a_standby_signal_is_minded() {
         (0, false, true)
     );
 }
+
+/// Where a receiver has begun a segment it had all that is in front of it.
+#[test]
+fn a_begun_segment_tells_of_those_in_front_of_it() {
+    let yard = Yard::new();
+    yard.put("16", &["1-5", "1-6", "1-7", "1-8", "1-9"]);
+    let begun = format!("{}.partial", long("1-A"));
+    yard.write(&begun, &fs::read(Recording::of("16").archive().join(long("1-A"))).unwrap());
+    assert_eq!(yard.verify(), codes(0, &["partial-only"]));
+    assert_eq!(yard.latest("16", "1")["feasible"], true);
+    let last = yard.archive().join(long("1-9"));
+    let mut bytes = fs::read(&last).unwrap();
+    fs::remove_file(&last).unwrap();
+    assert_eq!(yard.verify(), codes(1, &["segment-missing", "partial-only"]));
+    let answer = yard.latest("16", "1");
+    assert_eq!(
+        (&answer["feasible"], &answer["segments"]["missing"][0]),
+        (&false.into(), &long("1-9").into())
+    );
+    bytes[900_000..].fill(0);
+    fs::write(&last, bytes).unwrap();
+    let (status, told) = yard.verify();
+    assert!(status == 1 && told[0] != "partial-only", "{told:?}");
+    assert_eq!(yard.latest("16", "1")["feasible"], false);
+}
+
+/// A target that is spelled wrong in a file would be none, and everything would be recovered.
+#[test]
+fn what_a_server_does_not_know_in_its_configuration_is_not_passed_over() {
+    let yard = Yard::new();
+    yard.put("16", &TWO_TIMELINES);
+    let conf = yard.0.path().join("conf");
+    let backup = Recording::of("16").backup("b1");
+    let ask = |text: &str, more: &[&str]| {
+        fs::write(&conf, text).unwrap();
+        let file =
+            ["--no-catalog", "--backup", backup.to_str().unwrap(), "--from-conf", conf.to_str().unwrap()];
+        yard.ask("resolve", &[&file[..], more].concat())
+    };
+    for wrong in ["recovery_target_tme = 'x'", "\u{feff}recovery_target_xid = '766'", "standby_mode = on"] {
+        let (status, said) = ask(wrong, &[]);
+        assert!(status == 2 && said.to_string().contains("unrecognized configuration parameter"), "{said}");
+    }
+    let (_, answer) =
+        ask("recovery_target_action = shutdown\nrecovery_target_xid = '766'\nmy.own = 1\n", &["--exclusive"]);
+    assert_eq!(
+        (&answer["target"]["inclusive"], &answer["stop"]["position"]),
+        (&false.into(), &"before".into())
+    );
+    assert_eq!(answer["settings"]["recovery_target_action"], "shutdown");
+}

@@ -105,6 +105,14 @@ fn a_bound_that_is_named_must_be_there() {
         assert_eq!(yard.verify(&with_timeline), damaged("segment-missing"), "{with_timeline:?}");
     }
     assert_eq!(yard.verify(&["--from", &name("1-5"), "--to", &name("1-8")]), WHOLE);
+    // Another timeline's file of the number is none of this one's.
+    let other = Yard::of(&["1-5", "1-6", "2-6", "2-7", "2-8"]);
+    other.put_file("00000002.history");
+    assert_eq!(other.verify(&[]), WHOLE);
+    for bounds in [("1-7", "1-7"), ("1-7", "1-8")] {
+        let bounds = ["--from", &name(bounds.0), "--to", &name(bounds.1)];
+        assert_eq!(other.verify(&bounds), damaged("segment-missing"), "{bounds:?}");
+    }
     assert_eq!(yard.verify(&["--from", &name("1-4")]), (1, vec!["segment-missing".to_owned(); 2]));
 }
 

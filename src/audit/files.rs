@@ -37,6 +37,10 @@ pub(super) fn findings(
         let damage = wound.map(|placed| format!("; it is damaged: {}", placed.wound.fault.message()));
         Some(Finding { message: finding.message + damage.as_deref().unwrap_or_default(), ..finding })
     }));
+    let unread = survey.chains.partials.iter().filter(|(file, _)| {
+        full.contains(&file.name) && matches!(file.fault, Some(FileFault::Unread { .. }))
+    });
+    findings.extend(unread.filter_map(|(file, _)| whole_file(file, newest, false)));
     findings.extend(survey.chains.differing_copies.iter().filter_map(|(a, b)| differing(survey, *a, *b)));
     findings
 }

@@ -51,8 +51,13 @@ struct Leg {
 /// island ends before it, on every path.
 pub(super) fn holes(view: &ClusterView<'_>, options: &Options) -> BTreeMap<Hole, Option<String>> {
     let asked = Asked::of(view, options);
-    let timelines = view.cluster.chains.keys();
-    let due = timelines.map(|timeline| (*timeline, asked.last(*timeline)));
+    let mut due: BTreeMap<TimelineId, Option<SegmentNumber>> =
+        view.cluster.chains.keys().map(|timeline| (*timeline, None)).collect();
+    // A file that was named is due even where nothing of its timeline is there.
+    for (timeline, number) in &asked.named {
+        let last = due.entry(*timeline).or_default();
+        *last = (*last).max(Some(*number));
+    }
     holes_on_paths(view, &asked, &there(view), due)
 }
 
@@ -148,7 +153,7 @@ fn united(holes: BTreeMap<Hole, Option<String>>) -> BTreeMap<Hole, Option<String
 struct Asked {
     timeline: Option<TimelineId>,
     first: Option<SegmentNumber>,
-    last: Option<(TimelineId, SegmentNumber)>,
+    named: Vec<(TimelineId, SegmentNumber)>,
 }
 
 impl Asked {
@@ -159,15 +164,12 @@ impl Asked {
             }
             WalFileName::History(_) => None,
         };
+        let (from, to) = (place(options.from), place(options.to));
         Self {
             timeline: options.timeline,
-            first: place(options.from).map(|(_, number)| number),
-            last: place(options.to),
+            first: from.map(|(_, number)| number),
+            named: from.into_iter().chain(to).collect(),
         }
-    }
-
-    fn last(&self, timeline: TimelineId) -> Option<SegmentNumber> {
-        self.last.filter(|(of, _)| *of == timeline).map(|(_, number)| number)
     }
 }
 

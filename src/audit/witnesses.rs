@@ -1,11 +1,13 @@
 //! Files of the archive that tell of WAL behind the last segment that is there.
 //!
 //! The end of what was archived does not show: without another file's word a missing newest segment is one that was
-//! never written. Two kinds of files have it.
+//! never written. Three kinds of files have it.
 //!
 //! * A **history** of a timeline that has no WAL yet: its parent was written up to the fork. Every segment in front of
 //!   the one that holds the fork is complete. That one itself may still be on its way, under the child's name.
-//! * A **backup history file**: it is written when the backup has ended, and archived behind the segments it names.
+//! * A **backup history file**: it is written when the backup has ended. The segment of its name was archived before it;
+//!   of those up to the backup's end an archiver that is behind may still have some to bring.
+//! * A **`.partial` file**: who began it, a receiver or a server that was promoted, had the segments in front of it.
 //!
 //! Who prunes a branch that nobody needs may leave such a file: off the way to the newest timeline its word is a warning.
 //!
@@ -52,6 +54,7 @@ impl Witnesses {
         }
         let mut witnesses = Self { are_doubtful: view.survey.chains.clusters.len() > 1, ..Self::default() };
         witnesses.hear_backups(view);
+        witnesses.hear_partials(view);
         witnesses.hear_histories(view);
         witnesses
     }
@@ -60,6 +63,23 @@ impl Witnesses {
         for told in view.plan.told_by_backups(view.id.segment_size) {
             let witness = Witness { file: told.file, up_to: told.up_to, last: told.last };
             self.hear(told.timeline, witness);
+        }
+    }
+
+    fn hear_partials(&mut self, view: &ClusterView<'_>) {
+        let size = view.id.segment_size;
+        let own = view.survey.chains.partials.iter().map(|(file, _)| file);
+        for file in own.filter(|file| file.cluster.is_none_or(|cluster| cluster == view.id)) {
+            let number = file.name.number(size);
+            let before = number.and_then(|number| number.0.checked_sub(1).map(SegmentNumber));
+            if let (Some(last), Some(number)) = (before, number) {
+                let witness = Witness {
+                    file: WalFileName::Partial(file.name).to_string(),
+                    up_to: Some(number.start(size)),
+                    last,
+                };
+                self.hear(file.name.timeline, witness);
+            }
         }
     }
 

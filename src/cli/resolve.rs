@@ -36,9 +36,9 @@ pub(super) struct ResolveArgs {
     /// latest, current or a timeline id (default: what the server's version defaults to)
     #[arg(long, visible_alias = "target-tli", value_name = "TIMELINE")]
     target_timeline: Option<String>,
-    /// For the settings: promote, pause or shutdown
-    #[arg(long, value_name = "ACTION", default_value = "promote", value_parser = action)]
-    target_action: Action,
+    /// For the settings: promote, pause or shutdown (default: what the file of --from-conf says, or promote)
+    #[arg(long, value_name = "ACTION", value_parser = action)]
+    target_action: Option<Action>,
     /// Use this backup: its label, path or start LSN
     #[arg(long, value_name = "LABEL")]
     backup_label: Option<String>,
@@ -94,6 +94,7 @@ struct Question {
     inclusive: bool,
     timeline: TimelineTarget,
     timeline_text: String,
+    action: Action,
     restore_command: Option<String>,
 }
 
@@ -156,7 +157,7 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
         clock: &clock,
     };
     let resolution = resolve(&library, &backups, only, &request)?;
-    let answer = compose(args, &reading, &library, &backups, &resolution, &question, &request)?;
+    let answer = compose(&reading, &library, &backups, &resolution, &question, &request)?;
     give(args, archive, &answer, new_timeline(&library, &answer))?;
     if let (Some(directory), true) = (&args.settings, answer.is_feasible()) {
         write_settings(args, directory, &question, major)?;
@@ -235,6 +236,7 @@ fn question(args: &ResolveArgs, major: Major, clock: &Clock) -> Result<Question,
         inclusive: !args.exclusive,
         timeline,
         timeline_text: requested(text, timeline),
+        action: args.target_action.unwrap_or(Action::Promote),
         restore_command: args.restore_command.clone(),
     })
 }
@@ -337,7 +339,8 @@ fn from_conf(
     let zone =
         judged.timezone.as_deref().map(Clock::new).transpose().map_err(|error| usage(error.to_string()))?;
     let clock = zone.as_ref().unwrap_or(clock);
-    let (target, shown) = read_target(judged.target.as_ref(), None, judged.inclusive, major, clock)?;
+    let inclusive = judged.inclusive && !args.exclusive;
+    let (target, shown) = read_target(judged.target.as_ref(), None, inclusive, major, clock)?;
     // What is said on the command line counts more than the file.
     let (timeline, text) = match &args.target_timeline {
         Some(text) => (
@@ -349,19 +352,16 @@ fn from_conf(
     Ok(Question {
         target,
         shown,
-        inclusive: judged.inclusive && !args.exclusive,
+        inclusive,
         timeline,
         timeline_text: requested(text.as_deref(), timeline),
+        action: args.target_action.or(judged.action).unwrap_or(Action::Promote),
         restore_command: args.restore_command.clone().or(judged.restore_command),
     })
 }
 
 /// The settings that tell a server to do this.
-fn recovery_settings(
-    args: &ResolveArgs,
-    question: &Question,
-    major: Major,
-) -> Result<IndexMap<String, String>, CommandError> {
+fn recovery_settings(question: &Question, major: Major) -> Result<IndexMap<String, String>, CommandError> {
     let target = match &question.target {
         Target::Latest => None,
         Target::Immediate => Some(TargetSetting::Immediate),
@@ -375,7 +375,7 @@ fn recovery_settings(
         target: target.as_ref(),
         inclusive: question.inclusive,
         timeline: question.timeline,
-        action: args.target_action,
+        action: question.action,
         restore_command: question.restore_command.as_deref(),
     };
     settings::settings(&wanted, major).map_err(|error| CommandError::Usage(error.to_string()))
@@ -401,7 +401,6 @@ fn restore_command(
 }
 
 fn compose(
-    args: &ResolveArgs,
     reading: &Reading,
     library: &Library<'_>,
     backups: &[BaseBackup],
@@ -416,7 +415,7 @@ fn compose(
         Some(question.timeline_text.clone()),
         request.clock,
     );
-    context.settings = recovery_settings(args, question, request.major)?;
+    context.settings = recovery_settings(question, request.major)?;
     context.files = settings::files(&context.settings, request.major);
     let records = match &resolution.chosen {
         Some((_, assessment)) => match &assessment.prediction.route {
@@ -453,7 +452,7 @@ fn write_settings(
     question: &Question,
     major: Major,
 ) -> Result<(), CommandError> {
-    let files = settings::files(&recovery_settings(args, question, major)?, major);
+    let files = settings::files(&recovery_settings(question, major)?, major);
     settings::write(directory, &files, args.force)
         .map_err(|error| CommandError::Failed(error.to_string()))?;
     tracing::info!(

@@ -77,8 +77,8 @@ pub struct RecoverySettings {
     pub timeline: TimelineTarget,
     /// `recovery_target_timeline` as written.
     pub timeline_text: Option<String>,
-    /// What to do at the target.
-    pub action: Action,
+    /// What to do at the target; `None`: it is not set, which means pause.
+    pub action: Option<Action>,
     /// `restore_command`.
     pub restore_command: Option<String>,
     /// `TimeZone` of the same file, in which a bare target time is read (12 and later).
@@ -99,6 +99,12 @@ pub enum JudgeError {
     /// A name that recovery.conf does not know (up to 11).
     #[error("unrecognized recovery parameter \"{name}\"")]
     Unrecognized {
+        /// The name as written.
+        name: String,
+    },
+    /// A name that no setting has (12 and later), as far as it looks like one of recovery.
+    #[error("unrecognized configuration parameter \"{name}\"")]
+    NoSetting {
         /// The name as written.
         name: String,
     },
@@ -129,7 +135,7 @@ impl RecoverySettings {
             inclusive: true,
             timeline: TimelineTarget::default_for(major),
             timeline_text: None,
-            action: Action::default(),
+            action: None,
             restore_command: None,
             timezone: None,
         };
@@ -185,7 +191,7 @@ impl RecoverySettings {
                 self.timeline_text = Some(value.clone());
             }
             "recovery_target_action" => match value.parse() {
-                Ok(action) => self.action = action,
+                Ok(action) => self.action = Some(action),
                 Err(()) => return message(invalid_old(name, value)),
             },
             "restore_command" => self.restore_command = Some(value.clone()),
@@ -235,14 +241,32 @@ impl RecoverySettings {
             }
             "recovery_target_action" => {
                 // An enum of settings, in any case.
-                self.action = value.to_ascii_lowercase().parse().map_err(|()| invalid())?;
+                self.action = Some(value.to_ascii_lowercase().parse().map_err(|()| invalid())?);
             }
             "restore_command" => self.restore_command = Some(value.clone()).filter(|c| !c.is_empty()),
             "timezone" => self.timezone = Some(value.clone()),
+            other if is_no_setting(other) => {
+                return Err(JudgeError::NoSetting { name: setting.written.clone() });
+            }
             _ => {}
         }
         Ok(())
     }
+}
+
+/// Whether a name in lower case, which is none of those that are read here, is sure to be no setting of 12 and later: a
+/// target that is spelled wrong would be none at all. What other settings there are, nobody lists here; a name with a
+/// dot in it may be an extension's.
+fn is_no_setting(name: &str) -> bool {
+    const OF_RECOVERY: [&str; 4] = [
+        "recovery_end_command",
+        "recovery_init_sync_method",
+        "recovery_min_apply_delay",
+        "recovery_prefetch",
+    ];
+    let has_form = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.');
+    let of_old = matches!(name, "standby_mode" | "trigger_file");
+    !has_form || of_old || name.starts_with("recovery_") && !OF_RECOVERY.contains(&name)
 }
 
 /// The words of recovery.conf for a value that is none of a few.

@@ -30,11 +30,11 @@ fn an_empty_value_takes_back_only_its_own_target() {
 fn defaults_and_the_rest() {
     let settings = judge("", Major::V11).unwrap();
     assert_eq!((settings.target, settings.inclusive), (None, true));
-    assert_eq!((settings.timeline, settings.action), (TimelineTarget::Current, Action::Pause));
+    assert_eq!((settings.timeline, settings.action), (TimelineTarget::Current, None));
     let text = "Recovery_Target_Inclusive = OFF\nrecovery_target_timeline = '0x2'\nrecovery_target_action = 'Promote'\n\
                 restore_command = 'cp /a/%f %p'\nTimeZone = 'Europe/Berlin'\nshared_buffers = 1GB\n";
     let settings = judge(text, Major::V16).unwrap();
-    assert_eq!((settings.inclusive, settings.action), (false, Action::Promote));
+    assert_eq!((settings.inclusive, settings.action), (false, Some(Action::Promote)));
     assert_eq!(settings.timeline_text.as_deref(), Some("0x2"));
     assert_eq!(settings.restore_command.as_deref(), Some("cp /a/%f %p"));
     assert_eq!(settings.timezone.as_deref(), Some("Europe/Berlin"));

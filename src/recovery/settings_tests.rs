@@ -42,7 +42,7 @@ fn every_version_reads_what_is_written() {
                 let read = RecoverySettings::judge(&conf, major).unwrap();
                 assert_eq!((read.target.as_ref(), read.timeline), (Some(&target), timeline), "{major}");
                 assert_eq!(read.restore_command.as_deref(), wanted.restore_command);
-                assert_eq!(read.action, Action::Promote);
+                assert_eq!(read.action, Some(Action::Promote));
                 let has_inclusive = !matches!(target, TargetSetting::Name(_) | TargetSetting::Immediate);
                 assert_eq!(read.inclusive, !has_inclusive);
             }

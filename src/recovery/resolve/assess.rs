@@ -317,8 +317,9 @@ fn ran_out(
             let number = at.segment(library.segment_size);
             let next = library.name(segment.timeline, number.next());
             let fork = fork_behind(&history, at);
-            let goes_on =
-                !missing_from(library, &history, next).is_empty() || has_file_from(library, &history, next);
+            let goes_on = !missing_from(library, &history, next).is_empty()
+                || has_file_from(library, &history, next)
+                || begun_behind(library, &history, number).is_some();
             // A server keeps such files in its pg_wal for later; nobody archives one.
             let holds_none = at == number.start(library.segment_size) && !library.plan.inventory.is_pg_wal;
             let more = match fork {
@@ -381,6 +382,19 @@ fn has_file_from(library: &Library<'_>, history: &History, name: SegmentName) ->
     library.all().filter(of_path).any(|(_, _, facts)| facts.holds_wal())
 }
 
+/// The last segment behind `number` of which the path has a `.partial`: whoever began that had all in front of it.
+fn begun_behind(library: &Library<'_>, history: &History, number: SegmentNumber) -> Option<SegmentNumber> {
+    let size = library.segment_size;
+    let partials = library.plan.inventory.entries.iter().filter_map(|entry| match entry.name {
+        WalFileName::Partial(name) => Some((name.timeline, name.number(size)?)),
+        _ => None,
+    });
+    let of_path = |(timeline, begun): &(_, SegmentNumber)| {
+        *begun > number && history.owner(begun.start(size)) == *timeline
+    };
+    partials.filter(of_path).map(|(_, begun)| begun).max()
+}
+
 /// Where the target timeline left its parent, if that lies behind `at`: so far the WAL of the path once went.
 fn fork_behind(history: &History, at: Lsn) -> Option<Lsn> {
     history.parent().map(|parent| parent.switch).filter(|switch| *switch > at)
@@ -397,7 +411,7 @@ fn missing_from(library: &Library<'_>, history: &History, name: SegmentName) -> 
     let fork = fork_behind(history, first.start(size)).map(|switch| switch.segment_of_end(size).next());
     let told = library.plan.told_by_backups(size);
     let told = told.filter(|told| told.last >= first && own(told.last) == told.timeline);
-    let told = fork.max(told.map(|told| told.last.next()).max());
+    let told = fork.max(told.map(|told| told.last.next()).max()).max(begun_behind(library, history, first));
     let Some(next) = present.map(|(_, number, _)| number).min().or(told) else { return Vec::new() };
     // A hole of any length is one: its names are listed up to a limit.
     const LISTED_MAX: u64 = 10_000;
