@@ -170,10 +170,10 @@ impl Finding {
         self
     }
 
-    /// At this position, this many bytes into the segment.
+    /// At this position, where one is known, this many bytes into the segment.
     #[must_use]
     pub const fn at(mut self, lsn: Lsn, offset: u64) -> Self {
-        self.lsn = Some(lsn);
+        self.lsn = if lsn.0 == Lsn::INVALID.0 { None } else { Some(lsn) };
         self.offset = Some(offset);
         self
     }

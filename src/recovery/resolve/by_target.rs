@@ -29,33 +29,61 @@ pub(super) fn by_target(
         Target::Lsn(lsn) => behind_lsn(*lsn, backup, &assessment.prediction),
         Target::Immediate | Target::Latest => None,
     };
-    if let Target::Xid(xid) = request.target
-        && let Some(not_reached) =
-            assessment.problems.iter_mut().find(|problem| problem.code == ProblemCode::TargetNotReached)
-        && let Some(place) = ended_elsewhere(library, *xid, &history, assessment.prediction.redo)
-    {
+    let redo = assessment.prediction.redo;
+    let not_reached =
+        assessment.problems.iter_mut().find(|problem| problem.code == ProblemCode::TargetNotReached);
+    let place = not_reached.as_ref().and_then(|_| match request.target {
+        Target::Xid(xid) => ended_elsewhere(library, *xid, &history, redo),
+        Target::Name(name) => Some(named_elsewhere(library, name, &history, redo)),
+        _ => None,
+    });
+    if let (Some(not_reached), Some(place)) = (not_reached, place) {
         not_reached.message = format!("{}; {place}", not_reached.message);
     }
     assessment.problems.extend(problem);
+}
+
+/// Where a restore point stands that a recovery behind `redo` on this path does not meet.
+fn named_elsewhere(library: &Library<'_>, name: &str, history: &History, redo: Lsn) -> String {
+    let has_name =
+        |event: &&Event| matches!(&event.what, What::RestorePoint { name: other } if other == name);
+    let points = library.own().flat_map(|(_, _, facts)| facts.events.others());
+    let what = format!("restore point \"{name}\"");
+    match elsewhere(points.filter(has_name), history, redo, &what, "stands") {
+        Some(place) => place,
+        None => format!("no {what} is in the archive"),
+    }
 }
 
 /// Where a transaction ended that a recovery behind `redo` on this path does not meet.
 fn ended_elsewhere(library: &Library<'_>, xid: Xid, history: &History, redo: Lsn) -> Option<String> {
     let files = library.own().filter(|(_, _, facts)| facts.events.may_have_xid(xid));
     let ends = files.flat_map(|(_, _, facts)| &facts.events);
-    let mut ends: Vec<&Event> =
-        ends.filter(|event| event.xid == xid && matches!(event.what, What::End(_))).collect();
+    let ends = ends.filter(|event| event.xid == xid && matches!(event.what, What::End(_)));
+    elsewhere(ends, history, redo, &format!("transaction {xid}"), "ended")
+}
+
+/// Where one of these events is that a recovery behind `redo` on this path does not meet.
+fn elsewhere<'e>(
+    events: impl Iterator<Item = &'e Event>,
+    history: &History,
+    redo: Lsn,
+    what: &str,
+    is: &str,
+) -> Option<String> {
     // What is on the path first, then the newest.
     let is_on_path = |event: &Event| history.owner(event.lsn) == event.owner;
-    ends.sort_by_key(|event| (is_on_path(event), event.lsn));
-    let event = ends.pop()?;
+    let event = events.max_by_key(|event| (is_on_path(event), event.lsn))?;
     let (at, owner) = (event.lsn, event.owner);
     if is_on_path(event) {
-        return (event.lsn < redo)
-            .then(|| format!("transaction {xid} ended at {at}, before the backup starts at {redo}"));
+        return Some(if at < redo {
+            format!("{what} {is} at {at}, before the backup starts at {redo}")
+        } else {
+            format!("{what} {is} at {at}, behind that")
+        });
     }
     Some(format!(
-        "transaction {xid} ended on timeline {owner}, at {at}, which the way to timeline {} does not go through",
+        "{what} {is} on timeline {owner}, at {at}, which the way to timeline {} does not go through",
         history.timeline
     ))
 }

@@ -9,18 +9,23 @@ impl<S: Sink> Walk<S> {
     /// Everything from `from` on in the page should be zero.
     pub(super) fn check_rest_of_page(&mut self, page: &[u8], at: Lsn, from: usize) {
         let rest = page.get(from..).unwrap_or_default();
-        if is_zero(rest) {
-            return;
+        if !is_zero(rest) {
+            self.dirty_bytes(rest, at, from);
         }
-        let first = rest.iter().position(|byte| *byte != 0).unwrap_or(0);
-        let count = rest.iter().filter(|byte| **byte != 0).count();
+    }
+
+    /// Notes those of `bytes`, which stand `from` bytes into the page and should be zero, that are not.
+    #[cold]
+    pub(super) fn dirty_bytes(&mut self, bytes: &[u8], at: Lsn, from: usize) {
+        let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(0);
+        let count = bytes.iter().filter(|byte| **byte != 0).count();
         self.dirty_padding(self.offset(at) + (from + first) as u64, count as u64);
     }
 
     #[inline(always)]
     pub(super) fn check_record_padding(&mut self, page: &[u8], at: Lsn, from: usize, to: usize) {
-        if page.get(from..to).is_some_and(|padding| padding.iter().any(|byte| *byte != 0)) {
-            self.dirty_padding(self.offset(at) + from as u64, (to - from) as u64);
+        if let Some(padding) = page.get(from..to).filter(|padding| padding.iter().any(|byte| *byte != 0)) {
+            self.dirty_bytes(padding, at, from);
         }
     }
 

@@ -248,7 +248,7 @@ impl<S: Sink> Walk<S> {
             }
         }
         if header.padding() != 0 {
-            self.dirty_padding(self.offset(at) + 20, 4);
+            self.dirty_bytes(page.get(20..24).unwrap_or_default(), at, 20);
         }
         let header_bytes = if at == self.setup.start { LONG_HEADER_BYTES } else { SHORT_HEADER_BYTES };
         let position = self.continue_record(crc, &header, page, at, header_bytes);
