@@ -1,4 +1,4 @@
-//! Names of tables and databases, as a server knew them, out of its WAL or of a base backup's files.
+//! Names of tables and databases, as a server knew them, out of its WAL or of a base backup's files; and how many rows.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -185,4 +185,15 @@ names! {
     names_17_lz4: 17, [("wal_compression", "lz4")];
     names_17_zstd: 17, [("wal_compression", "zstd")];
     names_18: 18, [];
+}
+
+/// Each record has the rows of one page, and their number at its end, which may lie on the next page of the WAL.
+#[test]
+fn rows_of_a_copy_are_all_counted() {
+    let server = Server::create(15).start();
+    server.sql("CREATE TABLE copied (id int, note text)");
+    server.sql("COPY copied (id) FROM PROGRAM 'seq 1 200000'");
+    server.archive_everything();
+    let (_, answer) = find(server.archive(), &["--table", "copied", "--order", "rows", "--limit", "1"]);
+    assert_eq!(answer["events"][0]["rows"]["inserted"], 200_000, "{answer}");
 }

@@ -11,6 +11,14 @@ use crate::wal::walk::{
 };
 use crate::wal::{Lsn, crc};
 
+/// Bytes of the longest record that is kept whole whatever it is: 33 page images fit, at the largest size of pages too.
+/// What a change of a row says of itself stands behind the images of the pages that it touched. Longer records are filler
+/// and messages of applications, or tell of transactions.
+const WITH_IMAGES_BYTES: usize = 33 * (32 << 10) + HEADERS_BYTES;
+
+/// Bytes within which all fragment headers of a record lie.
+const HEADERS_BYTES: usize = 2048;
+
 /// What became of the record that was open at a seam.
 pub(super) enum Seam {
     /// Nothing was open, or it was finished: the next run goes on.
@@ -252,9 +260,15 @@ impl Tail {
         let data_crc = head.crc ^ crc::shift(crc::update(0, header_part), data_bytes);
         self.crc = crc::combine(self.crc, data_crc, data_bytes);
         if self.captured.len() == self.have as usize {
-            let wanted = RecordHeader::read(&[&self.captured, header_part].concat())
-                .is_none_or(|header| Event::may_be(&header));
-            let limit = if wanted { WHOLE_CAPTURE_BYTES } else { 2048 };
+            let is_event = || {
+                RecordHeader::read(&[&self.captured, header_part].concat())
+                    .is_none_or(|header| Event::may_be(&header))
+            };
+            let limit = match self.total as usize {
+                total if total <= WITH_IMAGES_BYTES => total,
+                _ if is_event() => WHOLE_CAPTURE_BYTES,
+                _ => HEADERS_BYTES,
+            };
             let room = limit.saturating_sub(self.captured.len()).max(missing);
             self.captured.extend(head.captured.iter().take(room));
         }
@@ -271,5 +285,36 @@ impl Head {
             self.captured.extend(next.captured.iter().take(room));
         }
         self.have = self.have.saturating_add(next.have);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wal::record::HEADER_BYTES;
+
+    /// What is kept of a record of `total` bytes, by `manager`, that crosses a seam behind its first hundred.
+    fn kept(total: u32, manager: u8) -> usize {
+        let mut first = vec![0; 100];
+        first[..4].copy_from_slice(&total.to_le_bytes());
+        first[17] = manager;
+        let crc = crc::update(crc::INIT, &first[HEADER_BYTES..]);
+        let mut tail = Tail { start: Lsn(8), total, have: 100, crc, captured: first, prev: None };
+        let rest = vec![0; total as usize - 100];
+        let (declared, crc) = (total - 100, crc::update(0, &rest));
+        let end = HeadEnd::Complete(Lsn(16));
+        tail.append(&Head { declared, have: declared, crc, captured: rest, end });
+        assert_eq!(tail.have, total);
+        tail.captured.len()
+    }
+
+    #[test]
+    fn what_stands_behind_page_images_is_kept() {
+        const HEAP: u8 = 10;
+        const LOGICAL_MESSAGE: u8 = 21;
+        assert_eq!(kept(8300, HEAP), 8300);
+        assert_eq!(kept(2 << 20, LOGICAL_MESSAGE), HEADERS_BYTES);
+        // A commit.
+        assert_eq!(kept(2 << 20, 1), 2 << 20);
     }
 }

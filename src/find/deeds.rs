@@ -2,8 +2,8 @@
 
 use crate::recovery::Library;
 use crate::scan::activity::{Activities, Activity, Rows};
-use crate::scan::class_rows::ClassRows;
 use crate::scan::event::{Event, What};
+use crate::scan::files::Files;
 use crate::wal::record::RelationFile;
 use crate::wal::{Lsn, TimelineId, Xid};
 use std::collections::{HashMap, HashSet};
@@ -17,14 +17,8 @@ pub struct Deeds {
     pub rows: Rows,
     /// The tables that these rows are of, in order.
     pub tables: Vec<RelationFile>,
-    /// Files that it made.
-    pub created: Vec<RelationFile>,
-    /// It filled a file that it made with whole pages.
-    pub filled: bool,
-    /// Tables that it emptied where they lie.
-    pub truncated: u32,
-    /// What it did to rows of pg_class, up to 14.
-    pub class_rows: ClassRows,
+    /// What it did to files.
+    pub files: Files,
 }
 
 /// The deeds of all transactions, by the timeline that owns their records.
@@ -99,10 +93,7 @@ impl Deeds {
         self.rows.add(activity.rows);
         unite(&mut self.tables, tables);
         if let Some(files) = &activity.files {
-            self.created.extend(&files.created);
-            self.filled |= files.filled;
-            self.truncated += files.truncated;
-            self.class_rows.join(&files.class_rows);
+            self.files.join(files);
         }
         if activity.database != 0 {
             self.database = activity.database;
@@ -112,10 +103,7 @@ impl Deeds {
     fn join(&mut self, other: &Self) {
         self.rows.add(other.rows);
         unite(&mut self.tables, &other.tables);
-        self.created.extend(&other.created);
-        self.filled |= other.filled;
-        self.truncated += other.truncated;
-        self.class_rows.join(&other.class_rows);
+        self.files.join(&other.files);
         if other.database != 0 {
             self.database = other.database;
         }

@@ -35,7 +35,7 @@ pub fn dropped_files(happening: &Happening) -> &[RelationFile] {
 
 /// Relation files that a transaction made, removed, or changed rows in.
 pub fn files(happening: &Happening) -> BTreeSet<RelationFile> {
-    let done = happening.deeds.iter().flat_map(|deeds| deeds.created.iter().chain(&deeds.tables));
+    let done = happening.deeds.iter().flat_map(|deeds| deeds.files.created.iter().chain(&deeds.tables));
     dropped_files(happening).iter().chain(done).copied().collect()
 }
 

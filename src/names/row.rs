@@ -3,6 +3,7 @@
 //! PostgreSQL: `src/include/catalog/pg_class.h`, `pg_namespace.h`, `pg_database.h`, 9.5 to 19. Up to 11 the OID is no
 //! column but stands before them.
 
+use crate::scan::catalog_changes::is_transient;
 use crate::scan::catalog_rows::KeptRow;
 use crate::wal::Major;
 use crate::wal::payload::Reader;
@@ -41,11 +42,8 @@ pub struct Class {
 impl Class {
     /// Whether this is the table that a rewrite fills and then exchanges with the one that it rewrites: its file is that
     /// one's, before or after.
-    ///
-    /// PostgreSQL: `make_new_heap` in `src/backend/commands/cluster.c`, 9.5 to 19.
     pub(super) fn is_transient(&self) -> bool {
-        let number = self.name.strip_prefix("pg_temp_");
-        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        is_transient(self.name.as_bytes())
     }
 }
 

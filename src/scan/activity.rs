@@ -5,12 +5,15 @@
 //! PostgreSQL: `src/include/access/heapam_xlog.h`, `src/include/catalog/storage_xlog.h`,
 //! `src/include/access/rmgrdesc_utils.h`, 9.5 to 19.
 
-use super::class_rows::{Change, ClassRows};
+use super::catalog_changes::Change;
+use super::files::{Beginning, Files, beginning};
 use crate::wal::payload::Reader;
 use crate::wal::payload::heap::Operation;
-use crate::wal::record::{Fork, RelationFile, ResourceManager, first_block, plain_first_relation};
+use crate::wal::record::{
+    Fork, RecordHeader, RelationFile, ResourceManager, first_block, plain_first_relation,
+};
 use crate::wal::walk::{Glimpse, Record};
-use crate::wal::{Major, Xid};
+use crate::wal::{Major, TimelineId, Xid};
 use indexmap::IndexSet;
 use std::collections::HashMap;
 
@@ -62,19 +65,6 @@ pub struct Activity {
     pub rows: Rows,
     /// What it did to files: nothing, nearly always.
     pub files: Option<Box<Files>>,
-}
-
-/// What one transaction did to files.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Files {
-    /// Those that it made (main forks).
-    pub created: Vec<RelationFile>,
-    /// Whole pages were written into other than the first block of a file that it made: it filled it.
-    pub filled: bool,
-    /// Tables truncated in place or by OID (the latter only at wal_level logical).
-    pub truncated: u32,
-    /// What it did to rows of pg_class, up to 14.
-    pub class_rows: ClassRows,
 }
 
 impl Activity {
@@ -182,6 +172,8 @@ pub struct Gatherer {
     late: Vec<Activity>,
     recent: [Option<Recent>; RECENT],
     table_sets: TableSets,
+    /// The transaction that last made a file.
+    maker: Option<(u32, u32)>,
 }
 
 /// A transaction met lately.
@@ -207,6 +199,7 @@ impl Gatherer {
             late: Vec::new(),
             recent: [None; RECENT],
             table_sets: TableSets::default(),
+            maker: None,
         }
     }
 
@@ -220,9 +213,34 @@ impl Gatherer {
             }
             ResourceManager::STORAGE => self.storage(record),
             ResourceManager::XLOG if matches!(record.header.info() & 0xF0, 0xB0 | 0xC0) => {
-                self.page_image(record, major, page_bytes);
+                self.built(record, major, page_bytes);
+            }
+            _ if self.may_begin_file(&record.header, record.owner) => {
+                self.built(record, major, page_bytes);
             }
             _ => {}
+        }
+    }
+
+    /// Whether a record with this header may be the first of a file other than a table's.
+    #[inline]
+    pub fn may_begin_file(&self, header: &RecordHeader, owner: TimelineId) -> bool {
+        match beginning(header) {
+            Some(Beginning::Sure) => true,
+            Some(Beginning::IfNew) => self.maker == Some((owner.0, header.xid().0)),
+            None => false,
+        }
+    }
+
+    /// Whether it is the main data of a record with this header, behind all images and rows, that tell how many rows it is
+    /// about, or whether they are rows at all.
+    pub fn counts_by_main(header: &RecordHeader) -> bool {
+        match header.resource_manager() {
+            ResourceManager::HEAP => {
+                matches!(Operation::of(header.info()), Operation::Delete | Operation::Truncate)
+            }
+            ResourceManager::HEAP2 => header.info() & OPERATION_MASK == MULTI_INSERT,
+            _ => false,
         }
     }
 
@@ -312,7 +330,7 @@ impl Gatherer {
         }
     }
 
-    /// The user table that the record's first block belongs to.
+    /// The file of a user's relation that the record's first block belongs to.
     fn table(record: &Record<'_>, major: Major, page_bytes: u32) -> Option<RelationFile> {
         let block = first_block(record.body, page_bytes, major)?;
         (block.relation.number >= FIRST_NORMAL_OBJECT && block.fork == Fork::MAIN).then_some(block.relation)
@@ -323,16 +341,15 @@ impl Gatherer {
         const PARTITION_MOVE: u8 = 0x10;
         let operation = Operation::of(record.header.info());
         if operation == Operation::Truncate && major >= Major::V11 {
-            let count =
-                Reader::new(record.main()).skip(4).and_then(|()| Reader::new(record.main().get(4..)?).u32());
-            self.of(record).files().truncated += count.unwrap_or(0);
+            let tables = truncated(record.main());
+            self.of(record).files().truncated.extend(tables);
             return;
         }
         if matches!(operation, Operation::Truncate | Operation::Other) {
             return;
         }
         if let Some(change) = Change::of(record, page_bytes, major) {
-            self.of(record).files().class_rows.take(change);
+            self.of(record).files().catalogs.take(change);
             return;
         }
         let Some(table) = Self::table(record, major, page_bytes) else { return };
@@ -367,25 +384,38 @@ impl Gatherer {
                     let activity = self.of(record);
                     activity.database = file.database;
                     activity.files().created.push(file);
+                    self.maker = Some(key_of_record(record));
                 }
             }
             // Vacuum cuts off empty tails; only a cut down to nothing empties a table.
             0x20 if Reader::new(main).u32() == Some(0) && record.header.xid() != Xid::INVALID => {
-                self.of(record).files().truncated += 1;
+                if let Some(file) = main.get(4..).and_then(RelationFile::read) {
+                    self.of(record).files().emptied.push(file);
+                }
             }
             _ => {}
         }
     }
 
-    fn page_image(&mut self, record: &Record<'_>, major: Major, page_bytes: u32) {
+    /// The pages of one record are all of one file.
+    fn built(&mut self, record: &Record<'_>, major: Major, page_bytes: u32) {
         if record.header.xid() == Xid::INVALID {
             return;
         }
-        let Some(block) = first_block(record.body, page_bytes, major) else { return };
-        if let Some(files) = &mut self.of(record).files {
-            files.filled |= block.block > 0 && files.created.contains(&block.relation);
+        let Some(file) = Self::table(record, major, page_bytes) else { return };
+        let is_sure = beginning(&record.header) != Some(Beginning::IfNew);
+        let files = &mut self.of(record).files;
+        if is_sure || files.as_deref().is_some_and(|files| files.created.contains(&file)) {
+            files.get_or_insert_default().note_built(file);
         }
     }
+}
+
+/// The OIDs in a TRUNCATE's record (`xl_heap_truncate`): database, their number, flags, and they.
+fn truncated(main: &[u8]) -> impl Iterator<Item = u32> {
+    let count = main.get(4..).and_then(|rest| Reader::new(rest).u32()).unwrap_or(0);
+    let oids = main.get(12..).unwrap_or_default().chunks_exact(4);
+    oids.take(count as usize).filter_map(|oid| Reader::new(oid).u32())
 }
 
 /// Owner and transaction of a record.

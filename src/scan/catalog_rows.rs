@@ -23,7 +23,7 @@ const GLOBAL: u32 = 1664;
 /// Bytes kept of a row: up to `relkind`, the last column of pg_class that is looked at.
 const ROW_BYTES: usize = 120;
 /// `BLCKSZ` as it is nearly everywhere. Pages of another size are not read.
-const PAGE_BYTES: usize = 8192;
+pub(super) const PAGE_BYTES: usize = 8192;
 
 /// What a record shows of one page of a catalog.
 #[derive(Clone, PartialEq, Eq, Debug)]

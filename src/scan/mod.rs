@@ -4,12 +4,13 @@
 //! nothing of the neighbours.
 
 pub mod activity;
+pub mod catalog_changes;
 pub mod catalog_rows;
-pub mod class_rows;
 pub(crate) mod ends;
 pub mod event;
 pub mod events;
 pub mod facts;
+pub mod files;
 pub mod identify;
 pub(crate) mod pack_activity;
 mod pack_facts;

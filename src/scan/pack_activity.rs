@@ -1,6 +1,6 @@
 //! What transactions did to rows and files, as a block of columns.
 
-use super::activity::{Activities, Activity, Files, Rows};
+use super::activity::{Activities, Activity, Rows};
 use crate::pack::column::{Column, Steps, Sums, Values};
 use crate::pack::{Pack, Unpacker, put_number};
 
@@ -32,10 +32,7 @@ pub(crate) fn pack_activity(activities: &Activities) -> Vec<u8> {
         column.finish(&mut out);
     }
     for files in all.iter().filter_map(|one| one.files.as_deref()) {
-        files.created.pack(&mut out);
-        files.filled.pack(&mut out);
-        files.truncated.pack(&mut out);
-        files.class_rows.pack(&mut out);
+        files.pack(&mut out);
     }
     activities.table_sets.pack(&mut out);
     out
@@ -69,12 +66,7 @@ pub(crate) fn unpack_activity(bytes: &[u8]) -> Option<Activities> {
             files: None,
         };
         if has_files.next()? != 0 {
-            one.files = Some(Box::new(Files {
-                created: Pack::unpack(&mut from)?,
-                filled: Pack::unpack(&mut from)?,
-                truncated: Pack::unpack(&mut from)?,
-                class_rows: Pack::unpack(&mut from)?,
-            }));
+            one.files = Some(Pack::unpack(&mut from)?);
         }
         all.push(one);
     }

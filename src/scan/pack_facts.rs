@@ -1,10 +1,11 @@
 //! The parts of a segment's facts as bytes. A number here never changes its meaning: what changes gets a new
 //! number, or raises the catalog's version.
 
+use super::catalog_changes::{CatalogChanges, RowChanges};
 use super::catalog_rows::{KeptRow, Seen, Sighting};
-use super::class_rows::ClassRows;
 use super::event::{End, EndDetails, Event, Prepared, What};
 use super::facts::FileFault;
+use super::files::Files;
 use super::identify::Identity;
 use super::stats::{Times, Transactions};
 use super::zone::{FileZone, Zone};
@@ -27,7 +28,9 @@ pack_struct! {
         head, starts_with_overwrite, runs, tail, ending, wound_at_end, wounds, wounds_not_kept, overwrites,
         dirty_padding, bytes, ends_unbroken,
     }
-    ClassRows { made, moved, removed }
+    RowChanges { made, moved, removed }
+    CatalogChanges { class_rows, type_rows, relations, transients }
+    Files { created, built, emptied, truncated, catalogs }
     Times { first, last, min, max, regressions, max_regression_us }
     Transactions { commits, aborts, commit_times, times }
     RelationFile { tablespace, database, number }

@@ -1,10 +1,12 @@
 //! The scan of one file.
 
 use super::activity::{Activities, Gatherer};
+use super::catalog_changes;
 use super::catalog_rows::{self, Sighting};
 use super::event::{Event, What};
 use super::events::Events;
 use super::facts::{FileFault, SegmentFacts};
+use super::files::BEGINNERS;
 use super::identify::Identity;
 use super::stats::Transactions;
 use super::workbench::{Room, Workbench};
@@ -321,13 +323,18 @@ const OF_SUMMARY: Managers = Managers::of(&[
 ]);
 
 /// Those, and whose tell of rows and files.
-const OF_EVENTS: Managers =
-    OF_SUMMARY.with(&[ResourceManager::STORAGE, ResourceManager::HEAP, ResourceManager::HEAP2]);
+const OF_EVENTS: Managers = OF_SUMMARY
+    .with(&[ResourceManager::STORAGE, ResourceManager::HEAP, ResourceManager::HEAP2])
+    .with(&BEGINNERS);
 
 impl Sink for Collector {
     fn capture(&self, header: &RecordHeader, body: &[u8]) -> Capture {
-        let shows_rows = || catalog_rows::may_show(header, body, self.page_bytes, self.major);
-        let wanted = Event::may_be(header) || (self.detail == Detail::Events && shows_rows());
+        let is_of_catalogs = || {
+            catalog_rows::may_show(header, body, self.page_bytes, self.major)
+                || catalog_changes::may_change(header, body, self.page_bytes, self.major)
+        };
+        let is_wanted = || Gatherer::counts_by_main(header) || is_of_catalogs();
+        let wanted = Event::may_be(header) || (self.detail == Detail::Events && is_wanted());
         if wanted { Capture::Whole } else { Capture::Headers }
     }
 
@@ -351,7 +358,9 @@ impl Sink for Collector {
                 self.detail == Detail::Events && !self.gatherer.glance(glimpse)
             }
             ResourceManager::STORAGE => self.detail == Detail::Events,
-            _ => false,
+            _ => {
+                self.detail == Detail::Events && self.gatherer.may_begin_file(&glimpse.header, glimpse.owner)
+            }
         }
     }
 
