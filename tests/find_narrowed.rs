@@ -165,4 +165,10 @@ fn an_answer_says_what_it_cannot_show() {
     );
     notes("index", &[]);
     assert_eq!(asked(&["--offline"]), first);
+    // A second copy that cannot be unpacked.
+    fs::write(segments[1].with_extension("gz"), [0x1F, 0x8B, 8, 0, 1, 2, 3]).unwrap();
+    let second = asked(&[]);
+    assert!(second != first && second.matches("segments damaged").count() == 2, "{second}");
+    notes("index", &[]);
+    assert_eq!(asked(&["--offline"]), second);
 }

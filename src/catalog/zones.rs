@@ -67,7 +67,7 @@ impl Keeper {
     }
 
     /// The bounds of every segment of `inventory`, as far as its own bytes tell, in the order of positions. `None`
-    /// where they cannot stand for the archive: facts are missing, or there are several clusters.
+    /// where they cannot stand for the archive: facts are missing, there are several clusters, or copies of a segment.
     pub fn own_places(&self, inventory: &Inventory) -> Result<Option<Vec<Place>>, CatalogError> {
         let known = self.look_again()?;
         let mut clusters = std::collections::BTreeSet::new();
@@ -79,8 +79,10 @@ impl Keeper {
                 return Ok(None);
             }
             clusters.extend(row.system_id.zip(row.segment_size).zip(row.magic));
-            // Of several copies the first one is what a restore command finds.
-            places.entry(&row.name).or_insert_with(|| Place { file: *id, crc: *crc, zone: row.zone.clone() });
+            // What is known of a copy depends on the others, which a question that looks into few files does not see.
+            if places.insert(&row.name, Place { file: *id, crc: *crc, zone: row.zone.clone() }).is_some() {
+                return Ok(None);
+            }
         }
         let mut places: Vec<Place> = places.into_values().collect();
         places.sort_by_key(|place| (place.zone.start, place.zone.name));

@@ -118,7 +118,7 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
     }
     let reading = Reading::open(common, &options)?;
     let library = reading.library(common, &options)?;
-    let survey = audit::join(&reading.plan, library.facts_in_order());
+    let survey = audit::join(&reading.plan, library.every_file());
     let unseen = audit::judge(&reading.plan, &survey, &options).segments.into();
     answer(&library, &Index::of(&library), unseen)
 }
