@@ -410,6 +410,9 @@ impl Replay<'_, '_> {
     ///
     /// PostgreSQL: `xlog_redo`, `PrescanPreparedTransactions` in `src/backend/access/transam`, 10 to 19.
     fn lost_on_the_way(&self, history: &History, limit: Lsn) -> Option<(Lsn, SegmentName)> {
+        if !self.route.legs.iter().any(|leg| leg.facts.events.may_have_prepared()) {
+            return None;
+        }
         let shutdowns = self.route.others().filter_map(|event| match &event.what {
             What::Checkpoint { online: false, checkpoint } => Some((event, checkpoint)),
             _ => None,
@@ -430,8 +433,8 @@ impl Replay<'_, '_> {
         if self.request.major < Major::V10 {
             return None;
         }
-        // Only a child's file stands in the place of one that is asked for.
-        if self.route.legs.iter().all(|leg| leg.timeline <= replayed) {
+        // Only a child's file stands in the place of one that is asked for, and a route goes on to newer timelines only.
+        if self.route.legs.last().is_none_or(|leg| leg.timeline <= replayed) {
             return None;
         }
         let mut standing: Vec<&Event> = Vec::new();
