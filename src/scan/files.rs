@@ -51,17 +51,6 @@ pub(super) enum Beginning {
     IfNew,
 }
 
-#[expect(missing_docs, reason = "each is the resource manager it is named for")]
-impl ResourceManager {
-    pub const HASH: Self = Self(12);
-    pub const GIN: Self = Self(13);
-    pub const GIST: Self = Self(14);
-    pub const SEQUENCE: Self = Self(15);
-    pub const SPGIST: Self = Self(16);
-    pub const BRIN: Self = Self(17);
-    pub const GENERIC: Self = Self(20);
-}
-
 /// Managers whose records may begin a file.
 pub const BEGINNERS: [ResourceManager; 7] = [
     ResourceManager::HASH,

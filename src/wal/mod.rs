@@ -9,6 +9,7 @@ pub mod page;
 pub mod payload;
 mod quick;
 pub mod record;
+pub mod resource_manager;
 pub mod time;
 pub mod version;
 pub mod walk;

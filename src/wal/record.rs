@@ -20,6 +20,7 @@
 use super::fault::Fault;
 use super::lsn::{Lsn, Xid};
 use super::quick::check_image;
+pub use super::resource_manager::ResourceManager;
 use super::version::Major;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -33,55 +34,6 @@ pub const MAX_RECORD_BYTES: u32 = 1020 << 20;
 pub const MIN_RECORD_BYTES: u32 = 24;
 /// `XLR_MAX_BLOCK_ID`.
 pub(super) const MAX_BLOCK_ID: u8 = 32;
-
-/// A resource manager's number (`RmgrId`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ResourceManager(pub u8);
-
-/// Names as pg_waldump prints them, by number (`rmgrlist.h`).
-const RESOURCE_MANAGER_NAMES: [&str; 23] = [
-    "XLOG",
-    "Transaction",
-    "Storage",
-    "CLOG",
-    "Database",
-    "Tablespace",
-    "MultiXact",
-    "RelMap",
-    "Standby",
-    "Heap2",
-    "Heap",
-    "Btree",
-    "Hash",
-    "Gin",
-    "Gist",
-    "Sequence",
-    "SPGist",
-    "BRIN",
-    "CommitTs",
-    "ReplicationOrigin",
-    "Generic",
-    "LogicalMessage",
-    "XLOG2",
-];
-
-#[expect(missing_docs, reason = "each is the resource manager it is named for")]
-impl ResourceManager {
-    pub const XLOG: Self = Self(0);
-    pub const TRANSACTION: Self = Self(1);
-    pub const STORAGE: Self = Self(2);
-    pub const DATABASE: Self = Self(4);
-    pub const TABLESPACE: Self = Self(5);
-    pub const RELMAP: Self = Self(7);
-    pub const STANDBY: Self = Self(8);
-    pub const HEAP2: Self = Self(9);
-    pub const HEAP: Self = Self(10);
-
-    /// The name that pg_waldump prints for a built-in one.
-    pub fn name(self) -> Option<&'static str> {
-        RESOURCE_MANAGER_NAMES.get(usize::from(self.0)).copied()
-    }
-}
 
 /// A record's header as it lies in the WAL.
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]

@@ -3,7 +3,9 @@
 //! Lines of `key=value` with Python's `None` for nothing. `backup_label` is the label itself with its line ends as `\n` in
 //! quotes. Usable are DONE and, with a caution, WAITING_FOR_WALS.
 
-use super::{CatalogError, Catalogued, Statuses, major_of_version_number, pairs, text, time, unquoted};
+use super::{
+    CatalogError, Catalogued, Statuses, major_of_version_number, pairs, text, time, unquoted, without_start,
+};
 use crate::backup::base::{BaseBackup, Source};
 use crate::backup::label::LabelFile;
 use crate::wal::{Lsn, SegmentName, SegmentSize, SystemId, TimelineId};
@@ -29,11 +31,7 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
     let doubt = STATUSES.doubt(bytes, status, start.is_some() && timeline.is_some());
     let unclear: Vec<_> = doubt.map(|reason| (label.clone(), reason)).into_iter().collect();
     let (Some(start), Some(timeline)) = (start, timeline) else {
-        if !unclear.is_empty() {
-            return Ok(Catalogued { unclear, ..Catalogued::default() });
-        }
-        let reason = format!("it has no start position (status {status})");
-        return Ok(Catalogued { skipped: vec![(label, reason)], ..Catalogued::default() });
+        return Ok(without_start(label, status, unclear));
     };
     let number = |name: &str| field(name).and_then(|text| text.parse::<u64>().ok());
     let caution = "Barman still waits for WAL of the time of the backup".to_owned();

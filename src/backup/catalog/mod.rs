@@ -165,6 +165,13 @@ impl Statuses {
     }
 }
 
+/// What is known of a backup that has no start: that it needs nothing, or that nobody can tell.
+fn without_start(label: String, status: &str, unclear: Vec<(String, String)>) -> Catalogued {
+    let reason = || format!("it has no start position (status {status})");
+    let skipped = if unclear.is_empty() { vec![(label, reason())] } else { Vec::new() };
+    Catalogued { skipped, unclear, ..Catalogued::default() }
+}
+
 /// A value without the quotes around it.
 fn unquoted(value: &str) -> &str {
     value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')).unwrap_or(value)

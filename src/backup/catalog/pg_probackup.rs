@@ -2,7 +2,7 @@
 //!
 //! Lines of `key = value`; times in quotes with an offset. Usable are OK and DONE.
 
-use super::{CatalogError, Catalogued, Statuses, pairs, text, time, unquoted};
+use super::{CatalogError, Catalogued, Statuses, pairs, text, time, unquoted, without_start};
 use crate::backup::base::{BaseBackup, Source};
 use crate::wal::{Lsn, TimelineId};
 use std::collections::HashMap;
@@ -27,11 +27,7 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
     let doubt = STATUSES.doubt(bytes, told, lsn("start-lsn").is_some() && timeline.is_some());
     let unclear: Vec<_> = doubt.map(|reason| (label.clone(), reason)).into_iter().collect();
     let (Some(start), Some(timeline)) = (lsn("start-lsn"), timeline.map(TimelineId)) else {
-        if !unclear.is_empty() {
-            return Ok(Catalogued { unclear, ..Catalogued::default() });
-        }
-        let reason = format!("it has no start position (status {status})");
-        return Ok(Catalogued { skipped: vec![(label, reason)], ..Catalogued::default() });
+        return Ok(without_start(label, status, unclear));
     };
     let mut cautions = Vec::new();
     if field("stream") == Some("true") {

@@ -3,7 +3,7 @@
 //! Lines of `KEY=value`; positions in lower-case hexadecimal, padded with zeros; times without a zone, which are left out.
 //! A backup of mode ARCHIVE is no base backup but a collection of WAL. Usable are OK and DONE.
 
-use super::{CatalogError, Catalogued, Statuses, pairs, text, time, unquoted};
+use super::{CatalogError, Catalogued, Statuses, pairs, text, time, unquoted, without_start};
 use crate::backup::base::{BaseBackup, Source};
 use crate::wal::{Lsn, TimelineId};
 use std::collections::HashMap;
@@ -28,11 +28,7 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
     let doubt = STATUSES.doubt(bytes, told, lsn("START_LSN").is_some() && timeline.is_some());
     let unclear: Vec<_> = doubt.map(|reason| (label.clone(), reason)).into_iter().collect();
     let (Some(start), Some(timeline)) = (lsn("START_LSN"), timeline.map(TimelineId)) else {
-        if !unclear.is_empty() {
-            return Ok(Catalogued { unclear, ..Catalogued::default() });
-        }
-        let reason = format!("it has no start position (status {status})");
-        return Ok(Catalogued { skipped: vec![(label, reason)], ..Catalogued::default() });
+        return Ok(without_start(label, status, unclear));
     };
     let usable = matches!(status, "OK" | "DONE");
     let incremental = field("BACKUP_MODE") == Some("INCREMENTAL");
