@@ -117,6 +117,14 @@ impl Archive {
         Ok(inventory)
     }
 
+    /// The entry as it looks now, if it is a file in a directory that is still there and has changed since `entry` was
+    /// made. Objects of a store never change: they are replaced as a whole.
+    pub(crate) fn changed(&self, entry: &Entry) -> Option<Entry> {
+        entry.object.identity.inode?;
+        let object = self.store.find(&entry.object.path).ok()??;
+        (object.identity != entry.object.identity).then(|| Entry { object, ..entry.clone() })
+    }
+
     /// The store in which the descriptions of base backups lie: of a tar's members, the folder of the tar.
     pub(crate) fn backup_store(&self) -> &Arc<dyn Store> {
         self.store.around().unwrap_or(&self.store)

@@ -165,6 +165,11 @@ impl StoreError {
     pub const fn is_of_one_object(&self) -> bool {
         matches!(self, Self::Read { .. } | Self::Changed { .. })
     }
+
+    /// Whether it is of an object that was there when it was listed, and is not there any more.
+    pub fn is_of_what_is_gone(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 /// Reading an object failed: the bytes could not be had, or were had and are not what they should be.

@@ -84,6 +84,11 @@ pub fn survey_with(
                         failed_in_a_row.store(0, Ordering::Relaxed);
                         facts
                     }
+                    // A running server removes and renames what it needs no more.
+                    Err(error) if plan.inventory.is_pg_wal && error.is_of_what_is_gone() => {
+                        tracing::info!("{error}: the server needs it no more");
+                        return Ok(None);
+                    }
                     Err(error) if options.unread == Unread::IsTold && error.is_of_one_object() => {
                         if failed_in_a_row.fetch_add(1, Ordering::Relaxed) >= UNREAD_IN_A_ROW_MAX {
                             return Err(error.into());
@@ -95,8 +100,9 @@ pub fn survey_with(
                 let bytes = bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
                 let files = files.fetch_add(1, Ordering::Relaxed) + 1;
                 progress(Progress { files, files_total, bytes });
-                Ok(facts)
+                Ok(Some(facts))
             })
+            .filter_map(Result::transpose)
             .collect::<Result<Vec<_>, AuditError>>()?;
         first += batch.len();
         put_better_copies_first(&mut scanned, |facts| facts);

@@ -1,7 +1,7 @@
 //! Facts that outlive a run: what was scanned once need not be read again.
 
 use super::event::{Event, What};
-use super::{Detail, Expectation, SegmentFacts, Workbench, scan_segment};
+use super::{Detail, Expectation, SegmentFacts, Workbench, scan_steady};
 use crate::archive::{Archive, Entry, StoreError};
 
 /// Remembers the facts of files.
@@ -28,7 +28,7 @@ pub fn scan_or_recall(
     store: Option<&dyn FactStore>,
 ) -> Result<SegmentFacts, StoreError> {
     let Some(store) = store.filter(|_| expectation.records_from.is_none()) else {
-        let mut facts = scan_segment(archive, entry, expectation, bench)?;
+        let mut facts = scan_steady(archive, entry, expectation, bench)?;
         if expectation.detail == Detail::Ends {
             settle(&mut facts, expectation.detail, bench);
         }
@@ -38,7 +38,7 @@ pub fn scan_or_recall(
         return Ok(facts);
     }
     let whole = Expectation { detail: Detail::Events, ..expectation.clone() };
-    let mut facts = scan_segment(archive, entry, &whole, bench)?;
+    let mut facts = scan_steady(archive, entry, &whole, bench)?;
     // Folded up once, for the store and for the caller.
     facts.events.fold();
     store.keep(entry, expectation, &facts);
