@@ -264,3 +264,14 @@ fn what_a_server_does_not_know_in_its_configuration_is_not_passed_over() {
     );
     assert_eq!(answer["settings"]["recovery_target_action"], "shutdown");
 }
+
+/// What is named must be there, for `verify` as for every command.
+#[test]
+fn a_backup_that_is_given_to_verify_must_be_there() {
+    let yard = Yard::new();
+    yard.put("16", &["1-5", "1-6", "1-7"]);
+    let (status, said) = yard.ask("verify", &["--no-catalog", "--backup", "/no/such/backup"]);
+    assert!(status == 3 && said.as_str().unwrap().contains("/no/such/backup"), "{status} {said}");
+    let backup = Recording::of("16").backup("b1");
+    assert_eq!(yard.ask("verify", &["--no-catalog", "--backup", backup.to_str().unwrap()]).0, 0);
+}

@@ -1,9 +1,10 @@
 //! One listing sorted out: which object is which file of PostgreSQL's.
 
-use super::layout::{Role, Rules};
+use super::layout::{Role, Rules, wal_name};
 use super::store::{A_DATA_DIRECTORY, Object, ObjectKind};
 use crate::wal::WalFileName;
 use std::collections::HashMap;
+use std::path::Path;
 
 pub use super::layout::Layout;
 
@@ -41,7 +42,7 @@ pub(crate) const BACKUP_INFO_COPY: &str = "backup.info.copy";
 pub struct Stray {
     /// The object.
     pub object: Object,
-    /// Whether its name is that of a WAL file (but it is no regular file).
+    /// Whether its name is that of a WAL file (but it is no regular file, or stands where the layout keeps no WAL).
     pub named_like_wal: bool,
 }
 
@@ -125,6 +126,13 @@ fn info_copy(object: &Object) -> Option<BackupObject> {
     is_copy.then(|| BackupObject { kind, label, object: object.clone(), beside })
 }
 
+/// Whether `path` has a segment's name and stands in the archive's root: the one place outside a layout's folders
+/// where somebody who archived with `cp` before may have left WAL that is still needed.
+fn is_wal_at_root(path: &Path) -> bool {
+    let file = path.to_str().filter(|text| !text.contains('/'));
+    matches!(file.and_then(wal_name), Some(WalFileName::Segment(_) | WalFileName::Partial(_)))
+}
+
 /// The number that counts a group's age: the database id of `15-2`.
 fn group_number(name: &str) -> Option<u32> {
     name.rsplit_once('-').and_then(|(_, id)| id.parse().ok())
@@ -165,6 +173,9 @@ impl Sorter {
                 let label = object.path.to_string_lossy().into_owned();
                 let kind = BackupKind::DataDirectory;
                 self.inventory.backups.push(BackupObject { kind, label, object, beside: Vec::new() });
+            }
+            (Role::Known, ObjectKind::Regular) if is_wal_at_root(&object.path) => {
+                self.inventory.strays.push(Stray { object, named_like_wal: true });
             }
             (Role::Known, _) => {}
             (Role::Wal(..), _) => self.inventory.strays.push(Stray { object, named_like_wal: true }),

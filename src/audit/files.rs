@@ -55,6 +55,11 @@ fn stray(stray: &Stray) -> Finding {
             format!("{path} is {what} where a WAL file should be; it was not read")
         }
         ObjectKind::Special(what) => format!("{path} is {what}, not a WAL file"),
+        ObjectKind::Regular if stray.named_like_wal => {
+            format!(
+                "{path} has a WAL file's name and stands outside the folders of this layout; it was not read"
+            )
+        }
         ObjectKind::Regular => format!("{path} is not a WAL file"),
     };
     Finding::new(Code::UnknownFile, message).in_segment(path)

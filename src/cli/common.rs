@@ -190,7 +190,7 @@ impl CommonArgs {
         let shown = self.progress == ProgressChoice::Auto && !self.quiet && io::stderr().is_terminal();
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} segments, {msg}, {eta} left");
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} segments{msg}, {eta} left");
         if let Ok(style) = style {
             bar.set_style(style);
         }
@@ -211,7 +211,7 @@ pub(super) fn show(bar: &ProgressBar, progress: Progress) {
     )]
     let rate = (progress.bytes as f64 / seconds) as u64;
     bar.set_message(format!(
-        "{} at {}/s",
+        ", {} at {}/s",
         crate::report::text::bytes(progress.bytes),
         crate::report::text::bytes(rate)
     ));

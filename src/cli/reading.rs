@@ -218,6 +218,14 @@ impl Reading {
         self.keeper.map(Keeper::into_catalog)
     }
 
+    /// Takes the backups that are given with `--backup` for as much a part of the archive as those found in it.
+    pub(super) fn add_given_backups(&mut self, common: &CommonArgs) -> Result<(), CommandError> {
+        let mut all = given_backups(common)?;
+        all.append(&mut self.plan.backups);
+        self.plan.backups = backup::merge(all);
+        Ok(())
+    }
+
     /// Backups given and backups found, put together.
     pub(super) fn backups(&self, common: &CommonArgs) -> Result<Vec<BaseBackup>, CommandError> {
         all_backups(common, &self.discovered)
@@ -255,13 +263,16 @@ fn usable_keeper(common: &CommonArgs) -> Option<Keeper> {
     }
 }
 
+/// The backups that are given with `--backup`.
+fn given_backups(common: &CommonArgs) -> Result<Vec<BaseBackup>, CommandError> {
+    let loaded = common.backup.iter().map(|path| backup::load(path));
+    let loaded: Result<Vec<_>, _> = loaded.collect();
+    Ok(loaded.map_err(|error| CommandError::Failed(error.to_string()))?.concat())
+}
+
 /// Backups given and backups found, put together.
 pub(super) fn all_backups(common: &CommonArgs, found: &Discovered) -> Result<Vec<BaseBackup>, CommandError> {
-    let mut all = Vec::new();
-    for path in &common.backup {
-        let loaded = backup::load(path).map_err(|error| CommandError::Failed(error.to_string()))?;
-        all.extend(loaded);
-    }
+    let mut all = given_backups(common)?;
     for problem in &found.problems {
         if problem.kind == backup::ProblemKind::Unread {
             let message = format!("{}: {}", problem.path.display(), problem.message);

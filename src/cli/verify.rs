@@ -65,11 +65,12 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, CommandError> {
     };
     let begun = Instant::now();
     // Offline it tells again what the last runs have found.
-    let reading = if args.incremental || common.offline {
+    let mut reading = if args.incremental || common.offline {
         Reading::open(common, &options)?
     } else {
         Reading::with(common, &options, None)?
     };
+    reading.add_given_backups(common)?;
     let mut audit = reading.audit(common, &options)?;
     reading.distrust(common, &audit);
     let archive = reading.archive;

@@ -98,6 +98,11 @@ fn wal_g_from_its_prefix_or_its_folder_of_wal() {
         assert_eq!(strays(&found), ["wal_005/note.txt"], "{at}");
         assert_eq!(backups(&found), [(BackupKind::WalGSentinel, &*format!("base_{SEGMENT}"))], "{at}");
     }
+    // WAL that was archived with cp before, beside WAL-G's folders, is not passed over in silence.
+    let beside = store_of(&[&format!("m/wal_005/{SEGMENT}.lz4"), &format!("m/{SEGMENT}")]);
+    let found = listed(&beside, "m", LayoutChoice::Auto);
+    assert_eq!((names(&found).len(), strays(&found)), (1, vec![SEGMENT]));
+    assert!(found.strays[0].named_like_wal);
     // The folder of WAL copied away, with the layout said.
     let copy = store_of(&[&format!("c/{SEGMENT}.lz4"), &format!("c/{SEGMENT}_delta.lz4")]);
     let found = listed(&copy, "c", LayoutChoice::Given(Layout::WalG));
