@@ -182,11 +182,13 @@ impl Catalog {
         &self.path
     }
 
-    /// Bytes that it takes on disk.
-    pub fn size(&self) -> u64 {
-        let beside =
-            |suffix: &str| fs::metadata(with_suffix(&self.path, suffix)).map_or(0, |found| found.len());
-        beside("") + beside("-wal")
+    /// Bytes that its file takes once it is closed, and what SQLite keeps beside it until then is written into it.
+    ///
+    /// # Errors
+    /// The catalog cannot be read.
+    pub fn size(&self) -> Result<u64, CatalogError> {
+        let number = |name| self.pragma(name).map(i64::from).map(i64::unsigned_abs);
+        Ok(number("page_count")? * number("page_size")?)
     }
 
     /// What `error` says about this catalog.

@@ -86,7 +86,7 @@ fn conclude(
     let location = reading.archive.location().to_owned();
     let total = reading.plan.entries.len() as u64;
     let catalog = reading.into_catalog().ok_or_else(no_place)?;
-    let answer = IndexAnswer::new(&catalog, total, tally, &audit, &survey, begun.elapsed());
+    let answer = IndexAnswer::new(&catalog, total, tally, &audit, &survey, begun.elapsed())?;
     match common.format {
         Format::Text => common::answer(&index::render(&answer, &location, common.palette()))?,
         Format::Json => {

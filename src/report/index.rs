@@ -3,7 +3,7 @@
 use super::printable;
 use super::text::{self, Palette, counted};
 use crate::audit::{Audit, Survey};
-use crate::catalog::{Catalog, Tally};
+use crate::catalog::{Catalog, CatalogError, Tally};
 use crate::finding::Finding;
 use crate::scan::Event;
 use crate::scan::event::What;
@@ -37,6 +37,9 @@ struct Segments {
 
 impl<'a> IndexAnswer<'a> {
     /// The answer about `catalog` and the archive of `total` files that it describes.
+    ///
+    /// # Errors
+    /// The catalog cannot be read.
     pub fn new(
         catalog: &Catalog,
         total: u64,
@@ -44,7 +47,7 @@ impl<'a> IndexAnswer<'a> {
         audit: &'a Audit,
         survey: &Survey,
         took: Duration,
-    ) -> Self {
+    ) -> Result<Self, CatalogError> {
         let timelines =
             || audit.timelines.iter().chain(audit.others.iter().flat_map(|other| &other.timelines));
         let (mut restore_points, mut checkpoints) = (BTreeSet::new(), BTreeSet::new());
@@ -57,7 +60,7 @@ impl<'a> IndexAnswer<'a> {
             };
         }
         let Tally { scanned, reused, removed, bytes_scanned } = tally;
-        Self {
+        Ok(Self {
             catalog: catalog.path().display().to_string(),
             segments: Segments { total, scanned, reused, removed },
             commits: timelines().map(|report| report.transactions.commits).sum(),
@@ -65,10 +68,10 @@ impl<'a> IndexAnswer<'a> {
             restore_points: restore_points.len() as u64,
             checkpoints: checkpoints.len() as u64,
             bytes_scanned,
-            catalog_bytes: catalog.size(),
+            catalog_bytes: catalog.size()?,
             seconds: took.as_secs_f64(),
             findings: &audit.findings,
-        }
+        })
     }
 }
 
