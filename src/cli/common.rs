@@ -222,12 +222,15 @@ pub(super) fn document<T: serde::Serialize>(document: &Document<T>) -> Result<()
     answer(&document.render().map_err(|error| CommandError::Failed(error.to_string()))?)
 }
 
-/// Writes the answer to standard output.
+/// Writes the answer to standard output. Somebody who has read enough of it (`| head`) is no failure, and changes
+/// neither what is still to be done nor how the command ends.
 pub(super) fn answer(text: &str) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => CommandError::OutputClosed,
-        _ => CommandError::Failed(format!("cannot write the answer: {error}")),
-    })
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CommandError::Failed(format!("cannot write the answer: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

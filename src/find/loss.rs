@@ -173,7 +173,7 @@ mod tests {
         let (old, new) = (file(1663, 16384), file(1663, 16400));
         assert_eq!(told(Files::default(), &[old]), [Loss::Drop]);
         assert_eq!(told(Files { created: vec![new], ..Files::default() }, &[old]), [Loss::Truncate]);
-        let built = Files { created: vec![new], built: vec![new], ..Files::default() };
+        let built = Files { created: vec![new], built: [new].into(), ..Files::default() };
         assert_eq!(told(built, &[old]), [Loss::Rewrite]);
         assert!(told(Files { created: vec![new], ..Files::default() }, &[new]).is_empty());
     }

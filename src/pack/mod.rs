@@ -9,6 +9,7 @@ pub(crate) mod squeeze;
 
 use crate::wal::record::HEADER_BYTES;
 use crate::wal::{FullXid, Lsn, Major, PgTime, SegmentNumber, SegmentSize, SystemId, TimelineId, Xid};
+use std::collections::BTreeSet;
 
 /// Records in the largest segment at most, each of them a header and nothing else.
 const RECORDS_MAX: u64 = SegmentSize::MAX.bytes() / HEADER_BYTES as u64;
@@ -208,6 +209,17 @@ impl<T: Pack> Pack for Vec<T> {
 
     fn unpack(from: &mut Unpacker<'_>) -> Option<Self> {
         T::unpack_all(from)
+    }
+}
+
+impl<T: Pack + Ord + Clone> Pack for BTreeSet<T> {
+    fn pack(&self, out: &mut Vec<u8>) {
+        let all: Vec<T> = self.iter().cloned().collect();
+        all.pack(out);
+    }
+
+    fn unpack(from: &mut Unpacker<'_>) -> Option<Self> {
+        Vec::unpack(from).map(|all: Vec<T>| all.into_iter().collect())
     }
 }
 

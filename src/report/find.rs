@@ -201,7 +201,11 @@ fn details(event: &EventAnswer) -> String {
     }
     parts.extend(list(&event.tables).or_else(|| list(&event.other_relations)));
     if let Some(rows) = event.rows.filter(|rows| rows.total() > 0) {
-        let counts = [(rows.inserted, "inserted"), (rows.updated, "updated"), (rows.deleted, "deleted")];
+        let counts = [
+            (rows.inserted.max(0).unsigned_abs(), "inserted"),
+            (rows.updated, "updated"),
+            (rows.deleted, "deleted"),
+        ];
         let shown: Vec<String> = counts
             .iter()
             .filter(|(n, _)| *n > 0)

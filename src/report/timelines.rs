@@ -117,11 +117,14 @@ pub fn render(
         );
     }
     let _ = writeln!(text, "\n{}", palette.heading("What can be recovered to"));
-    if windows.is_empty() {
+    if backups.is_empty() {
         let _ = writeln!(text, "  nothing: no base backup is known (name one with --backup)");
+    } else if windows.is_empty() {
+        let _ = writeln!(text, "  nothing");
     } else {
         text.push_str(&window_table(windows, backups, clock));
     }
+    text.push_str(&useless(windows, backups));
     if !audit.findings.is_empty() {
         let _ = writeln!(text);
         text.push_str(&text::findings(&audit.findings, palette));
@@ -190,6 +193,33 @@ fn describe(report: &TimelineReport, clock: &Clock) -> String {
         let _ = write!(line, "  broken into {} pieces", report.ranges.len());
     }
     line
+}
+
+/// Backups from which nothing can be recovered that are shown at most: an old archive has many.
+const USELESS_SHOWN: usize = 8;
+
+/// The backups from which nothing can be recovered.
+fn useless(windows: &[Window], backups: &[BaseBackup]) -> String {
+    let has_window = |index: usize| windows.iter().any(|window| window.backup == index);
+    let useless: Vec<&BaseBackup> = backups
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !has_window(*index))
+        .map(|(_, backup)| backup)
+        .collect();
+    let mut text = String::new();
+    for backup in useless.iter().take(USELESS_SHOWN) {
+        let label = printable(&backup.label);
+        let why = backup.why_unusable().map_or_else(
+            || format!("walproof resolve --target-latest --backup-label '{label}' says why"),
+            |why| printable(&why),
+        );
+        let _ = writeln!(text, "  not from {label}: {why}");
+    }
+    if let more @ 1.. = useless.len().saturating_sub(USELESS_SHOWN) {
+        let _ = writeln!(text, "  nor from {} more", counted(more as u64, "backup"));
+    }
+    text
 }
 
 fn window_table(windows: &[Window], backups: &[BaseBackup], clock: &Clock) -> String {

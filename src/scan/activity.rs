@@ -6,14 +6,14 @@
 //! `src/include/access/rmgrdesc_utils.h`, 9.5 to 19.
 
 use super::catalog_changes::Change;
-use super::files::{Beginning, Files, beginning};
+use super::files::{Files, may_begin_file};
 use crate::wal::payload::Reader;
 use crate::wal::payload::heap::Operation;
 use crate::wal::record::{
     Fork, RecordHeader, RelationFile, ResourceManager, first_block, plain_first_relation,
 };
 use crate::wal::walk::{Glimpse, Record};
-use crate::wal::{Major, TimelineId, Xid};
+use crate::wal::{Major, Xid};
 use indexmap::IndexSet;
 use std::collections::HashMap;
 
@@ -28,18 +28,25 @@ const MULTI_INSERT: u8 = 0x50;
 /// Rows of user tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub struct Rows {
-    /// Inserted.
-    pub inserted: u64,
+    /// Inserted, less those that were taken back and the new halves of rows that moved to another partition. A deletion
+    /// comes before the insertion that it takes back, and they may lie in different files: below zero, as one file may
+    /// leave it, it counts as none where the sum is shown.
+    #[serde(serialize_with = "none_below_zero")]
+    pub inserted: i64,
     /// Updated.
     pub updated: u64,
     /// Deleted.
     pub deleted: u64,
 }
 
+fn none_below_zero<S: serde::Serializer>(count: &i64, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_i64((*count).max(0))
+}
+
 impl Rows {
     /// All of them.
-    pub const fn total(&self) -> u64 {
-        self.inserted + self.updated + self.deleted
+    pub fn total(&self) -> u64 {
+        self.inserted.max(0).unsigned_abs() + self.updated + self.deleted
     }
 
     /// Adds others.
@@ -172,8 +179,6 @@ pub struct Gatherer {
     late: Vec<Activity>,
     recent: [Option<Recent>; RECENT],
     table_sets: TableSets,
-    /// The transaction that last made a file.
-    maker: Option<(u32, u32)>,
 }
 
 /// A transaction met lately.
@@ -199,7 +204,6 @@ impl Gatherer {
             late: Vec::new(),
             recent: [None; RECENT],
             table_sets: TableSets::default(),
-            maker: None,
         }
     }
 
@@ -215,20 +219,10 @@ impl Gatherer {
             ResourceManager::XLOG if matches!(record.header.info() & 0xF0, 0xB0 | 0xC0) => {
                 self.built(record, major, page_bytes);
             }
-            _ if self.may_begin_file(&record.header, record.owner) => {
+            _ if may_begin_file(&record.header) => {
                 self.built(record, major, page_bytes);
             }
             _ => {}
-        }
-    }
-
-    /// Whether a record with this header may be the first of a file other than a table's.
-    #[inline]
-    pub fn may_begin_file(&self, header: &RecordHeader, owner: TimelineId) -> bool {
-        match beginning(header) {
-            Some(Beginning::Sure) => true,
-            Some(Beginning::IfNew) => self.maker == Some((owner.0, header.xid().0)),
-            None => false,
         }
     }
 
@@ -358,11 +352,11 @@ impl Gatherer {
         match operation {
             Operation::Insert => rows.inserted += 1,
             // A speculative insert is taken back.
-            Operation::Delete if flags & SUPER_DELETE != 0 => rows.inserted = rows.inserted.saturating_sub(1),
+            Operation::Delete if flags & SUPER_DELETE != 0 => rows.inserted -= 1,
             // One half of an update; the other is an insert.
             Operation::Delete if flags & PARTITION_MOVE != 0 => {
                 rows.updated += 1;
-                rows.inserted = rows.inserted.saturating_sub(1);
+                rows.inserted -= 1;
             }
             Operation::Delete => rows.deleted += 1,
             _ => rows.updated += 1,
@@ -372,7 +366,7 @@ impl Gatherer {
     fn multi_insert(&mut self, record: &Record<'_>, major: Major, page_bytes: u32) {
         let Some(table) = Self::table(record, major, page_bytes) else { return };
         let count = record.main().get(2..).and_then(|rest| Reader::new(rest).u16()).unwrap_or(0);
-        self.of_rows(key_of_record(record), table).rows.inserted += u64::from(count);
+        self.of_rows(key_of_record(record), table).rows.inserted += i64::from(count);
     }
 
     fn storage(&mut self, record: &Record<'_>) {
@@ -384,7 +378,6 @@ impl Gatherer {
                     let activity = self.of(record);
                     activity.database = file.database;
                     activity.files().created.push(file);
-                    self.maker = Some(key_of_record(record));
                 }
             }
             // Vacuum cuts off empty tails; only a cut down to nothing empties a table.
@@ -403,11 +396,7 @@ impl Gatherer {
             return;
         }
         let Some(file) = Self::table(record, major, page_bytes) else { return };
-        let is_sure = beginning(&record.header) != Some(Beginning::IfNew);
-        let files = &mut self.of(record).files;
-        if is_sure || files.as_deref().is_some_and(|files| files.created.contains(&file)) {
-            files.get_or_insert_default().note_built(file);
-        }
+        self.of(record).files().built.insert(file);
     }
 }
 

@@ -8,14 +8,15 @@
 
 use super::catalog_changes::CatalogChanges;
 use crate::wal::record::{RecordHeader, RelationFile, ResourceManager};
+use std::collections::BTreeSet;
 
 /// What one transaction did to files.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Files {
     /// Those that it made (main forks).
     pub created: Vec<RelationFile>,
-    /// Those that it wrote otherwise than row by row: of indexes and sequences, and copies. Each once.
-    pub built: Vec<RelationFile>,
+    /// Those that it wrote otherwise than row by row: of indexes and sequences, and copies.
+    pub built: BTreeSet<RelationFile>,
     /// Those that it cut down to nothing where they lie.
     pub emptied: Vec<RelationFile>,
     /// OIDs of the tables that a TRUNCATE named (11 and later, and only at `wal_level` logical).
@@ -25,13 +26,6 @@ pub struct Files {
 }
 
 impl Files {
-    /// Notes that `file` was built. A build writes many pages of one file one after the other.
-    pub(super) fn note_built(&mut self, file: RelationFile) {
-        if self.built.last() != Some(&file) && !self.built.contains(&file) {
-            self.built.push(file);
-        }
-    }
-
     /// Adds what the same transaction did elsewhere.
     pub fn join(&mut self, other: &Self) {
         self.created.extend(&other.created);
@@ -40,15 +34,6 @@ impl Files {
         self.truncated.extend(&other.truncated);
         self.catalogs.join(&other.catalogs);
     }
-}
-
-/// How a record other than a page image begins a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Beginning {
-    /// Only the first record of an index is such a one.
-    Sure,
-    /// Later records of the file are alike.
-    IfNew,
 }
 
 /// Managers whose records may begin a file.
@@ -62,16 +47,18 @@ pub const BEGINNERS: [ResourceManager; 7] = [
     ResourceManager::GENERIC,
 ];
 
-/// Whether a record with this header may begin a file, and how: `XLOG_HASH_INIT_META_PAGE`, `XLOG_GIN_CREATE_INDEX`,
-/// `XLOG_GIST_CREATE_INDEX`, `XLOG_SPGIST_CREATE_INDEX` (up to 11), `XLOG_BRIN_CREATE_INDEX`, `XLOG_SEQ_LOG`, and what
-/// extensions write.
-pub(super) fn beginning(header: &RecordHeader) -> Option<Beginning> {
+/// Whether a record with this header may be the first of a file other than a table's: `XLOG_HASH_INIT_META_PAGE`,
+/// `XLOG_GIN_CREATE_INDEX`, `XLOG_GIST_CREATE_INDEX`, `XLOG_SPGIST_CREATE_INDEX` (up to 11), `XLOG_BRIN_CREATE_INDEX`,
+/// `XLOG_SEQ_LOG`, and what extensions write. Of the last two later records are alike, and the file may have been made in
+/// the segment before.
+#[inline]
+pub(super) fn may_begin_file(header: &RecordHeader) -> bool {
     const BRIN_OPERATION: u8 = 0x70;
     match (header.resource_manager(), header.info() & 0xF0) {
         (ResourceManager::HASH | ResourceManager::GIN | ResourceManager::SPGIST, 0x00)
-        | (ResourceManager::GIST, 0x50) => Some(Beginning::Sure),
-        (ResourceManager::BRIN, info) if info & BRIN_OPERATION == 0 => Some(Beginning::Sure),
-        (ResourceManager::SEQUENCE | ResourceManager::GENERIC, _) => Some(Beginning::IfNew),
-        _ => None,
+        | (ResourceManager::GIST, 0x50)
+        | (ResourceManager::SEQUENCE | ResourceManager::GENERIC, _) => true,
+        (ResourceManager::BRIN, info) => info & BRIN_OPERATION == 0,
+        _ => false,
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn pack_activity(activities: &Activities) -> Vec<u8> {
         owners.push(i64::from(one.owner));
         xids.push(i64::from(one.xid));
         databases.push(i64::from(one.database));
-        inserted.push(one.rows.inserted.cast_signed());
+        inserted.push(one.rows.inserted);
         updated.push(one.rows.updated.cast_signed());
         deleted.push(one.rows.deleted.cast_signed());
         tables.push(i64::from(one.tables));
@@ -59,7 +59,7 @@ pub(crate) fn unpack_activity(bytes: &[u8]) -> Option<Activities> {
             database: u32::try_from(databases.next()?).ok()?,
             tables: u32::try_from(tables.next()?).ok()?,
             rows: Rows {
-                inserted: inserted.next()?.cast_unsigned(),
+                inserted: inserted.next()?,
                 updated: updated.next()?.cast_unsigned(),
                 deleted: deleted.next()?.cast_unsigned(),
             },

@@ -6,7 +6,7 @@ use super::catalog_rows::{self, Sighting};
 use super::event::{Event, What};
 use super::events::Events;
 use super::facts::{FileFault, SegmentFacts};
-use super::files::BEGINNERS;
+use super::files::{BEGINNERS, may_begin_file};
 use super::identify::Identity;
 use super::stats::Transactions;
 use super::workbench::{Room, Workbench};
@@ -358,9 +358,7 @@ impl Sink for Collector {
                 self.detail == Detail::Events && !self.gatherer.glance(glimpse)
             }
             ResourceManager::STORAGE => self.detail == Detail::Events,
-            _ => {
-                self.detail == Detail::Events && self.gatherer.may_begin_file(&glimpse.header, glimpse.owner)
-            }
+            _ => self.detail == Detail::Events && may_begin_file(&glimpse.header),
         }
     }
 

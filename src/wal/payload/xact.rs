@@ -244,7 +244,8 @@ impl<'a> Prepare<'a> {
                 gid.strip_suffix(&[0]).unwrap_or(gid)
             }
             None => {
-                let gid = Reader::new(main.get(44..244)?).c_string()?;
+                // Behind a flag of one byte.
+                let gid = Reader::new(main.get(45..245)?).c_string()?;
                 lists.skip(header_bytes)?;
                 gid
             }
