@@ -341,6 +341,30 @@ fn wal_that_a_backup_history_file_tells_of_is_missed() {
     assert_eq!(yard.verify(&[]), WHOLE);
 }
 
+/// A file without its own WAL still tells that a segment of its name was archived, and those in front of it before.
+#[test]
+fn a_hole_in_front_of_a_file_of_no_use_is_seen() {
+    let misnamed = fs::read(Recording::of("16").archive().join(name("1-6"))).unwrap();
+    let zeros = vec![0; SIZE];
+    let other = vec![b'x'; SIZE];
+    for (what, bytes) in
+        [("misnamed", misnamed.as_slice()), ("zeros", &zeros), ("empty", &[]), ("other", &other)]
+    {
+        let yard = Yard::of(&["1-5", "1-6"]);
+        yard.put_file("000000010000000000000005.00000028.backup");
+        assert!(yard.feasible(&["--target-latest"]));
+        fs::write(yard.place("1-8"), bytes).unwrap();
+        let (status, codes) = yard.verify(&["--no-catalog"]);
+        assert!(status == 1 && codes.contains(&"segment-missing".to_owned()), "{what}: {codes:?}");
+        assert!(!yard.feasible(&["--no-catalog", "--target-latest"]), "{what}");
+        // A server keeps such files in its pg_wal.
+        fs::create_dir(yard.archive().join("archive_status")).unwrap();
+        if ["misnamed", "zeros"].contains(&what) {
+            assert!(yard.feasible(&["--no-catalog", "--target-latest"]), "{what} in pg_wal");
+        }
+    }
+}
+
 /// Where a child's files stand behind a gap nothing is in doubt, whatever else tells of it, and it is told once.
 #[test]
 fn a_witness_takes_nothing_from_a_gap_that_files_prove() {

@@ -53,13 +53,18 @@ impl ClusterView<'_> {
     /// no WAL, or another cluster's. A file that an earlier cluster has left stands in nobody's place.
     /// (What a newer cluster has written over is no loss of an older one.)
     pub fn unusable(&self) -> impl Iterator<Item = (TimelineId, SegmentNumber)> {
+        let number = |file: &FileRecord| file.name.number(self.id.segment_size);
+        self.useless_files().filter_map(move |file| Some((file.name.timeline, number(file)?)))
+    }
+
+    /// The files of such segments.
+    pub fn useless_files(&self) -> impl Iterator<Item = &FileRecord> {
         let is_unusable = |(index, file): &(usize, &FileRecord)| match file.cluster {
             _ if file.state == FileState::Recycled => !self.later.contains(index),
             Some(cluster) => cluster != self.id && (!self.is_newest || self.mixed_in.contains(&cluster)),
             None => self.is_newest,
         };
-        let files = self.survey.chains.files.iter().enumerate().filter(is_unusable);
-        files.filter_map(|(_, file)| Some((file.name.timeline, file.name.number(self.id.segment_size)?)))
+        self.survey.chains.files.iter().enumerate().filter(is_unusable).map(|(_, file)| file)
     }
 
     /// Name of the segment of `timeline` that holds `lsn`.

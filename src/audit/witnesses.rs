@@ -1,13 +1,15 @@
 //! Files of the archive that tell of WAL behind the last segment that is there.
 //!
 //! The end of what was archived does not show: without another file's word a missing newest segment is one that was
-//! never written. Three kinds of files have it.
+//! never written. Four kinds of files have it.
 //!
 //! * A **history** of a timeline that has no WAL yet: its parent was written up to the fork. Every segment in front of
 //!   the one that holds the fork is complete. That one itself may still be on its way, under the child's name.
 //! * A **backup history file**: it is written when the backup has ended. The segment of its name was archived before it;
 //!   of those up to the backup's end an archiver that is behind may still have some to bring.
 //! * A **`.partial` file**: who began it, a receiver or a server that was promoted, had the segments in front of it.
+//! * A **file without its own segment's WAL**: whatever became of it, a segment of that name was archived, and those in
+//!   front of it before.
 //!
 //! Who prunes a branch that nobody needs may leave such a file: off the way to the newest timeline its word is a warning.
 //!
@@ -55,6 +57,7 @@ impl Witnesses {
         let mut witnesses = Self { are_doubtful: view.survey.chains.clusters.len() > 1, ..Self::default() };
         witnesses.hear_backups(view);
         witnesses.hear_partials(view);
+        witnesses.hear_useless(view);
         witnesses.hear_histories(view);
         witnesses
     }
@@ -79,6 +82,18 @@ impl Witnesses {
                     last,
                 };
                 self.hear(file.name.timeline, witness);
+            }
+        }
+    }
+
+    /// What holds another cluster's WAL tells of that cluster.
+    fn hear_useless(&mut self, view: &ClusterView<'_>) {
+        let size = view.id.segment_size;
+        let own = view.useless_files().filter(|file| file.cluster.is_none_or(|cluster| cluster == view.id));
+        for file in own {
+            let number = file.name.number(size);
+            if let Some(last) = number.and_then(|number| number.0.checked_sub(1).map(SegmentNumber)) {
+                self.hear(file.name.timeline, Witness { file: file.name.to_string(), up_to: None, last });
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::recovery::model::{Refusal, Request, leads_through, predict};
 use crate::recovery::route::{End, Route};
 use crate::recovery::target::Target;
 use crate::recovery::words;
+use crate::scan::SegmentFacts;
 use crate::scan::event::{Event, What};
 use crate::timeline::History;
 use crate::wal::payload::xlog::ParameterChange;
@@ -407,7 +408,11 @@ fn missing_from(library: &Library<'_>, history: &History, name: SegmentName) -> 
     let Some(first) = name.number(size) else { return Vec::new() };
     let own = |number: SegmentNumber| history.owner(Lsn(number.end(size).0.saturating_sub(1)));
     let of_path = |(timeline, number, _): &(_, _, _)| *number >= first && own(*number) == *timeline;
-    let present = library.all().filter(of_path).filter(|(_, _, facts)| facts.holds_wal());
+    // A server keeps files without its WAL in its pg_wal for later; in an archive the name tells that there was some.
+    let in_pg_wal = library.plan.inventory.is_pg_wal;
+    let is_own = |facts: &SegmentFacts| facts.identity.is_none_or(|id| id.system_id == library.system_id);
+    let tells = |facts: &SegmentFacts| facts.holds_wal() || !in_pg_wal && is_own(facts);
+    let present = library.all().filter(of_path).filter(|(_, _, facts)| tells(facts));
     let fork = fork_behind(history, first.start(size)).map(|switch| switch.segment_of_end(size).next());
     let told = library.plan.told_by_backups(size);
     let told = told.filter(|told| told.last >= first && own(told.last) == told.timeline);
