@@ -272,6 +272,32 @@ fn no_recovery_goes_across_minimal_wal() {
     }
 }
 
+/// A restore point becomes the removal of database 77777's files, by a transaction that never ends.
+fn make_drop(record: &mut [u8]) {
+    assert_eq!(record[16] & 0xF0, 0x70, "a restore point");
+    record[4..8].copy_from_slice(&1_000_000_u32.to_le_bytes());
+    (record[16], record[17]) = (0x20, 4);
+    record[26..].fill(0);
+    record[26..30].copy_from_slice(&77_777_u32.to_le_bytes());
+}
+
+/// DROP DATABASE takes effect before its commit: a stop between the two is in front of the drop by the clock alone.
+#[test]
+fn a_database_that_is_half_dropped_at_the_stop_is_told() {
+    let copy = Copy::of("17");
+    forge(&copy, "000000010000000000000007", 0x00E0_AD00, make_drop);
+    let asked = ["--target-timeline", "1", "--backup-label", "b1"];
+    let cautions = |answer: &Value| {
+        let all = answer["backup"]["cautions"].as_array().unwrap().iter();
+        all.filter(|caution| caution.as_str().unwrap().contains("OID 77777")).count()
+    };
+    let behind = copy.resolve(&asked);
+    assert!(is_feasible(&behind), "{behind:#}");
+    assert_eq!(cautions(&behind), 1, "{behind:#}");
+    let before = copy.resolve(&[&asked[..], &["--target-lsn", "0/E0AD00", "--exclusive"]].concat());
+    assert_eq!(cautions(&before), 0, "{before:#}");
+}
+
 /// The backup that is chosen may start behind the first of two restore points of one name.
 #[test]
 fn a_restore_point_in_front_of_the_backup_makes_its_name_ambiguous_too() {

@@ -234,7 +234,8 @@ impl BaseBackup {
         self.label == name || self.aliases.iter().any(|alias| alias == name)
     }
 
-    /// Two accounts of one backup: the same start on the same timeline of the same cluster, as far as both know it.
+    /// Two accounts of one backup: the same start on the same timeline of the same cluster, as far as both know it. A
+    /// standby without a new restart point lets several backups begin at one place: they are consistent at different ones.
     fn is_same_as(&self, other: &Self) -> bool {
         fn may_be_equal<T: PartialEq>(own: Option<&T>, other: Option<&T>) -> bool {
             own.zip(other).is_none_or(|(own, other)| own == other)
@@ -242,6 +243,13 @@ impl BaseBackup {
         (self.start_lsn, self.timeline) == (other.start_lsn, other.timeline)
             && may_be_equal(self.system_identifier.as_ref(), other.system_identifier.as_ref())
             && may_be_equal(self.group.as_ref(), other.group.as_ref())
+            && may_be_equal(self.consistent_on_standby().as_ref(), other.consistent_on_standby().as_ref())
+    }
+
+    /// Up to where a standby had replayed when it was copied.
+    fn consistent_on_standby(&self) -> Option<Lsn> {
+        let control = self.control.as_ref().filter(|_| self.from_standby == Some(true))?;
+        Some(control.min_recovery_point)
     }
 
     /// Adds what a less informed account tells.
@@ -294,7 +302,9 @@ impl BaseBackup {
         self.wal.extend(other.wal);
         self.wal.sort_unstable();
         self.wal.dedup();
-        self.cautions.extend(other.cautions);
+        let new = other.cautions.into_iter().filter(|caution| !self.cautions.contains(caution));
+        let new: Vec<String> = new.collect();
+        self.cautions.extend(new);
         self.sources.extend(other.sources);
     }
 }
@@ -405,6 +415,20 @@ mod tests {
         let with_id = |id| BaseBackup { system_identifier: Some(SystemId(id)), ..history() };
         assert_eq!(merge(vec![history(), other]).len(), 2);
         assert_eq!(merge(vec![with_id(1), with_id(2), history()]).len(), 2);
+    }
+
+    #[test]
+    fn backups_of_a_standby_that_begin_at_one_place_stay_apart() {
+        let Ok(control) = ControlFile::parse(CONTROL) else { unreachable!() };
+        let of_standby = |consistent, path: &str| BaseBackup {
+            from_standby: Some(true),
+            control: Some(ControlFile { min_recovery_point: Lsn(consistent), ..control }),
+            sources: vec![Source { kind: SourceKind::DataDirectory, path: PathBuf::from(path) }],
+            ..history()
+        };
+        let (early, late) = (of_standby(0x170_0000, "early"), of_standby(0x180_0000, "late"));
+        assert_eq!(merge(vec![early.clone(), late.clone()]).len(), 2);
+        assert_eq!(merge(vec![early.clone(), BaseBackup { sources: late.sources, ..early }]).len(), 1);
     }
 
     #[test]

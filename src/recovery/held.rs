@@ -5,6 +5,7 @@ use super::route::Route;
 use crate::scan::SegmentFacts;
 use crate::scan::event::{Event, What};
 use crate::timeline::History;
+use crate::wal::walk::Run;
 use crate::wal::{Lsn, PgTime};
 
 /// A checkpoint tells its time in whole seconds, cut off.
@@ -48,8 +49,10 @@ pub(super) fn is_shown(library: &Library<'_>, history: &History, time: PgTime, r
 /// The latest time of a transaction that ended before `redo` on the path: the backup holds it.
 fn latest(library: &Library<'_>, history: &History, redo: Lsn) -> Option<PgTime> {
     let before = library.on_path(history).map(|(_, facts)| facts).filter(|facts| facts.start < redo);
+    // A parent may have written on behind the fork, in the same run.
+    let is_own = |run: &Run| [run.first, run.last].iter().all(|at| run.owner == history.owner(*at));
     let latest = |facts: &SegmentFacts| {
-        if facts.end() <= redo && facts.walked.runs.iter().all(|run| run.owner == history.owner(run.first)) {
+        if facts.end() <= redo && facts.walked.runs.iter().all(is_own) {
             let times = facts.transactions.iter().filter_map(|run| run.times);
             return times.map(|times| times.max).max();
         }

@@ -1,19 +1,18 @@
 //! One backup held to a target: whatever the server would do, is it what was asked for?
 
 use super::by_target::by_target;
+use super::cautions;
 use super::{Assessment, Problem, ProblemCode, needed};
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
 use crate::recovery::library::Library;
 use crate::recovery::model::{Refusal, Request, leads_through, predict};
-use crate::recovery::route::{End, Route};
+use crate::recovery::route::End;
 use crate::recovery::target::Target;
 use crate::recovery::words;
 use crate::scan::SegmentFacts;
-use crate::scan::event::{Event, What};
 use crate::timeline::History;
-use crate::wal::payload::xlog::ParameterChange;
-use crate::wal::{Lsn, Major, SegmentName, SegmentNumber, WalFileName};
+use crate::wal::{Lsn, SegmentName, SegmentNumber, WalFileName};
 
 /// Holds one backup to the target.
 pub fn assess<'a>(
@@ -34,7 +33,7 @@ pub fn assess<'a>(
         return Ok(assessment);
     }
     sibling(backup, request, &mut assessment);
-    assessment.cautions.extend(parameters(request, &assessment));
+    assessment.cautions = cautions::of(request, &assessment.prediction);
     minimal(&mut assessment);
     before_consistency(&mut assessment);
     lost_prepared(library, &mut assessment);
@@ -106,43 +105,6 @@ fn no_checkpoint(
         assessment
             .add(ProblemCode::SegmentMissing, format!("{message}: segment {name} is missing{elsewhere}"));
     }
-}
-
-/// Parameters that the server of the WAL changed after the backup, whose configuration has them as they were: with
-/// hot_standby, the default from 10 on, a server needs them at least as large, and ends (from 14 on: waits) where they
-/// are not.
-///
-/// PostgreSQL: `CheckRequiredParameterValues` in `src/backend/access/transam/xlogrecovery.c`, 10 to 19.
-fn parameters(request: &Request<'_>, assessment: &Assessment<'_>) -> Option<String> {
-    let prediction = &assessment.prediction;
-    let applied = |event: &&Event| event.lsn >= prediction.redo && event.end <= prediction.applied_to;
-    let changes = prediction.route.iter().flat_map(Route::others).filter(applied);
-    let changes: Vec<&ParameterChange> = changes
-        .filter_map(|event| match &event.what {
-            What::ParameterChange(change) => Some(&**change),
-            _ => None,
-        })
-        .collect();
-    if changes.is_empty() || request.major < Major::V10 {
-        return None;
-    }
-    let largest =
-        |of: fn(&ParameterChange) -> Option<i32>| changes.iter().filter_map(|change| of(change)).max();
-    let needed = [
-        ("max_connections", largest(|change| Some(change.max_connections))),
-        ("max_worker_processes", largest(|change| Some(change.max_worker_processes))),
-        ("max_wal_senders", largest(|change| change.max_wal_senders)),
-        ("max_prepared_transactions", largest(|change| Some(change.max_prepared_transactions))),
-        ("max_locks_per_transaction", largest(|change| Some(change.max_locks_per_transaction))),
-    ];
-    let needed: Vec<String> =
-        needed.into_iter().filter_map(|(name, value)| Some(format!("{name} = {}", value?))).collect();
-    let does = if request.major < Major::V14 { "ends with an error" } else { "waits" };
-    Some(format!(
-        "parameters were changed behind the backup: unless its configuration has at least {}, or hot_standby = off, the \
-         server {does} on the way",
-        needed.join(", ")
-    ))
 }
 
 /// A server up to 14 takes the record at the place of the backup's checkpoint for it, whosever it is.

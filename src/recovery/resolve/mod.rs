@@ -6,6 +6,7 @@
 mod around;
 mod assess;
 mod by_target;
+mod cautions;
 mod path;
 
 use around::{closest, lost, nearest, prepared};
@@ -223,7 +224,31 @@ pub fn resolve<'a>(
     rejected.sort_by_key(|r| {
         std::cmp::Reverse(backups.get(r.index).map(|backup| (backup.start_lsn, backup.timeline)))
     });
-    Ok(conclude(library, chosen, &tried, rejected, request))
+    let mut resolution = conclude(library, chosen, &tried, rejected, request);
+    let chosen = resolution.chosen.as_ref().and_then(|(index, _)| backups.get(*index));
+    if let Some(backup) = chosen {
+        let (before, after) = resolution.nearest;
+        resolution.nearest =
+            (reachable(library, backup, request, before)?, reachable(library, backup, request, after)?);
+    }
+    Ok(resolution)
+}
+
+/// What is near a target, if it can be recovered to itself: transactions are looked at one by one before they are named.
+fn reachable(
+    library: &Library<'_>,
+    backup: &BaseBackup,
+    request: &Request<'_>,
+    near: Option<Near>,
+) -> Result<Option<Near>, StoreError> {
+    let target = match near {
+        Some(Near::Immediate) => Target::Immediate,
+        Some(Near::Latest) => Target::Latest,
+        other => return Ok(other),
+    };
+    let near_one = Request { target: &target, inclusive: true, ..*request };
+    let found = assess(library, backup, &near_one)?;
+    Ok(near.filter(|_| found.is_feasible()))
 }
 
 /// Why a backup cannot serve whatever the target.
