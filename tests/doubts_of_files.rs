@@ -275,3 +275,18 @@ fn a_backup_that_is_given_to_verify_must_be_there() {
     let backup = Recording::of("16").backup("b1");
     assert_eq!(yard.ask("verify", &["--no-catalog", "--backup", backup.to_str().unwrap()]).0, 0);
 }
+
+/// A server takes the first number without a history for its new timeline.
+#[test]
+fn a_new_timeline_that_has_files_already_is_minded() {
+    let yard = Yard::new();
+    yard.put("16", &["1-5", "1-6", "2-6", "2-7", "00000002.history"]);
+    let minds = |answer: &Value| {
+        let cautions = answer["backup"]["cautions"].as_array().unwrap().iter();
+        cautions.filter(|caution| caution.as_str().unwrap().contains("promotes to timeline 2")).count()
+    };
+    assert_eq!(minds(&yard.latest("16", "1")), 0);
+    fs::remove_file(yard.archive().join("00000002.history")).unwrap();
+    let answer = yard.latest("16", "1");
+    assert_eq!(minds(&answer), 1, "{answer:#}");
+}

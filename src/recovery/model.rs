@@ -351,13 +351,13 @@ impl Replay<'_, '_> {
         }))
     }
 
-    /// Consistency is looked at before each record, and after each that belongs to a transaction's end: that one is
-    /// applied.
+    /// Consistency is looked at before each record, and after each of the Transaction manager's that ends or prepares a
+    /// transaction: that one is applied. (Of its other records, which no event is made of, nothing is known here.)
     ///
     /// PostgreSQL: the last test of `recoveryStopsAfter`, which only transactions' records come to.
     fn stop_at_consistency(&self, at: Lsn) -> Result<Option<Stop>, StoreError> {
         let completing = self.route.event_ending(at);
-        if let Some(event) = completing.filter(|e| self.applies(e) && matches!(e.what, What::End(_))) {
+        if let Some(event) = completing.filter(|e| self.applies(e) && e.what.is_of_transaction()) {
             return Ok(Some(Stop::at_event(Position::Consistency, event)));
         }
         self.stop_at_record(at, Position::Consistency)

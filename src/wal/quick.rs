@@ -107,8 +107,15 @@ fn quick_image(window: &[u8; WINDOW], rules: Rules) -> Option<(usize, usize)> {
     Some((if has_length { 7 } else { 5 }, usize::from(length)))
 }
 
+/// Bytes of a data page (`BLCKSZ`), of which WAL does not tell, in a server that is built as nearly all are.
+const BLOCK_BYTES: u32 = 8192;
+
+/// Other sizes that a server can be built with, as powers of two.
+const OTHER_BLOCK_POWERS: std::ops::RangeInclusive<u32> = 10..=15;
+
 /// Checks what the header of a page image says; gives the length of the hole, which is stored only in a compressed
-/// image that has one.
+/// image that has one. A server whose WAL has pages of another size than usual (`page_bytes`) was built otherwise, and may
+/// have data pages of any.
 #[inline(always)]
 pub(super) fn check_image(
     length: u16,
@@ -118,6 +125,26 @@ pub(super) fn check_image(
     page_bytes: u32,
     bits: ImageBits,
 ) -> Result<u16, Fault> {
+    let check = |block_bytes| check_image_of(block_bytes, length, hole_offset, info, stored_hole, bits);
+    let usual = check(BLOCK_BYTES);
+    if usual.is_ok() || page_bytes == BLOCK_BYTES {
+        return usual;
+    }
+    OTHER_BLOCK_POWERS.map(|power| check(1 << power)).find(Result::is_ok).unwrap_or(usual)
+}
+
+/// The same for data pages of `block_bytes`.
+///
+/// PostgreSQL: `DecodeXLogRecord` in `src/backend/access/transam/xlogreader.c`, 9.5 to 19.
+#[inline(always)]
+fn check_image_of(
+    block_bytes: u32,
+    length: u16,
+    hole_offset: u16,
+    info: u8,
+    stored_hole: Option<u16>,
+    bits: ImageBits,
+) -> Result<u16, Fault> {
     let has_hole = info & bits.has_hole != 0;
     let compressed = info & bits.compressed() != 0;
     let hole_length = match stored_hole {
@@ -125,15 +152,15 @@ pub(super) fn check_image(
         None if compressed => 0,
         // As the server computes it, in 16 bits.
         #[expect(clippy::cast_possible_truncation, reason = "uint16 in XLogRecordBlockImageHeader")]
-        None => page_bytes.wrapping_sub(u32::from(length)) as u16,
+        None => block_bytes.wrapping_sub(u32::from(length)) as u16,
     };
-    let page_long = u32::from(length) == page_bytes;
+    let block_long = u32::from(length) == block_bytes;
     let wrong = if has_hole {
-        hole_offset == 0 || hole_length == 0 || page_long
+        hole_offset == 0 || hole_length == 0 || block_long
     } else {
         hole_offset != 0 || hole_length != 0
     };
-    if wrong || (compressed && page_long) || (!has_hole && !compressed && !page_long) {
+    if wrong || (compressed && block_long) || (!has_hole && !compressed && !block_long) {
         return Err(Fault::Image { hole_offset, hole_length, length });
     }
     Ok(hole_length)
@@ -196,6 +223,17 @@ mod tests {
             1 => Just((vec![253, 1, 0], 0)),
             1 => Just((vec![252, 1, 0, 0, 0], 0)),
         ]
+    }
+
+    /// A server built with WAL pages of 16 KiB and data pages of 8.
+    #[test]
+    fn wal_pages_and_data_pages_may_differ_in_size() {
+        let bits = Major::V15.image_bits();
+        let whole_page = |length, wal_page| check_image(length, 0, 0, None, wal_page, bits).is_ok();
+        assert!(whole_page(8192, 8192) && !whole_page(16384, 8192));
+        assert!(whole_page(8192, 16384) && whole_page(16384, 16384) && !whole_page(5000, 16384));
+        let with_hole = check_image(5000, 100, bits.has_hole, None, 16384, bits);
+        assert_eq!(with_hole, Ok(3192));
     }
 
     proptest! {

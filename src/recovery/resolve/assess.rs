@@ -33,7 +33,7 @@ pub fn assess<'a>(
         return Ok(assessment);
     }
     sibling(backup, request, &mut assessment);
-    assessment.cautions = cautions::of(request, &assessment.prediction);
+    assessment.cautions = cautions::of(library, request, &assessment.prediction);
     minimal(&mut assessment);
     before_consistency(&mut assessment);
     lost_prepared(library, &mut assessment);

@@ -1,14 +1,31 @@
 //! What a person should mind although the server will do what was asked for.
 
-use crate::recovery::model::{Prediction, Request};
+use crate::recovery::library::Library;
+use crate::recovery::model::{Prediction, Request, next_timeline};
 use crate::recovery::route::Route;
 use crate::scan::event::{Event, What};
 use crate::wal::Major;
 use crate::wal::payload::xlog::ParameterChange;
 
 /// All of them, as far as the WAL shows them.
-pub(super) fn of(request: &Request<'_>, prediction: &Prediction<'_>) -> Vec<String> {
-    parameters(request, prediction).into_iter().chain(databases_half_dropped(prediction)).collect()
+pub(super) fn of(library: &Library<'_>, request: &Request<'_>, prediction: &Prediction<'_>) -> Vec<String> {
+    let one = [parameters(request, prediction), timeline_taken(library, prediction)];
+    one.into_iter().flatten().chain(databases_half_dropped(prediction)).collect()
+}
+
+/// A promoted server takes the first number without a history. Where that history was lost, files of that timeline are
+/// there already.
+///
+/// PostgreSQL: `findNewestTimeLine` in `src/backend/access/transam/timeline.c`, 9.5 to 19.
+fn timeline_taken(library: &Library<'_>, prediction: &Prediction<'_>) -> Option<String> {
+    let history = prediction.history.as_ref().filter(|_| prediction.fatal.is_none())?;
+    let new = next_timeline(library, history.timeline);
+    library.own().any(|(timeline, ..)| timeline == new).then(|| {
+        format!(
+            "the server promotes to timeline {new}, of which segments are there already, without their history: it \
+             would archive its own under the same names"
+        )
+    })
 }
 
 /// The events that are replayed, those of transactions left out.
