@@ -290,3 +290,28 @@ fn a_new_timeline_that_has_files_already_is_minded() {
     let answer = yard.latest("16", "1");
     assert_eq!(minds(&answer), 1, "{answer:#}");
 }
+
+/// A transaction that was prepared in front of all WAL that is left stands in a file of the backup's own.
+#[test]
+fn what_stands_prepared_in_the_backup_is_told() {
+    let yard = Yard::new();
+    yard.put("16", &["1-5", "1-6"]);
+    let backup = yard.0.path().join("backup");
+    fs::create_dir_all(backup.join("global")).unwrap();
+    fs::create_dir(backup.join("pg_twophase")).unwrap();
+    for file in ["backup_label", "global/pg_control", "PG_VERSION"] {
+        fs::copy(Recording::of("16").backup("b1").join(file), backup.join(file)).unwrap();
+    }
+    let (xid, gid) = (600_u32, b"left\0");
+    let mut state = vec![0; 72];
+    state[0..4].copy_from_slice(&0x57F9_4534_u32.to_le_bytes());
+    state[8..12].copy_from_slice(&xid.to_le_bytes());
+    state[54..56].copy_from_slice(&u16::try_from(gid.len()).unwrap().to_le_bytes());
+    state.extend([&gid[..], &[0; 3]].concat());
+    fs::write(backup.join("pg_twophase/00000258"), state).unwrap();
+    let asked = ["--no-catalog", "--backup", backup.to_str().unwrap(), "--target-immediate"];
+    let (status, answer) = yard.ask("resolve", &asked);
+    let prepared = answer["prepared"].as_array().unwrap();
+    assert_eq!((status, prepared.len()), (0, 1), "{answer:#}");
+    assert_eq!((&prepared[0]["xid"], &prepared[0]["gid"]), (&Value::from(600), &Value::from("left")));
+}

@@ -2,6 +2,7 @@
 
 use super::control::ControlFile;
 use super::label::{LabelFile, Method};
+use super::prepared::StandingPrepared;
 use crate::wal::{Lsn, Major, PgTime, SegmentName, SegmentSize, SystemId, TimelineId};
 use std::path::{Path, PathBuf};
 
@@ -128,6 +129,8 @@ pub struct BaseBackup {
     pub started: Option<PgTime>,
     /// When it ended.
     pub finished: Option<PgTime>,
+    /// Transactions that stand prepared in it, where it is a data directory.
+    pub prepared: Vec<StandingPrepared>,
     /// WAL segments that it carries in itself (pg_wal in the directory or in a tar), in order.
     pub wal: Vec<SegmentName>,
     /// WAL that its manifest says it needs, newest timeline first.
@@ -167,6 +170,7 @@ impl BaseBackup {
             depends_on: Vec::new(),
             started: None,
             finished: None,
+            prepared: Vec::new(),
             wal: Vec::new(),
             wal_ranges: Vec::new(),
             permanent: false,
@@ -290,6 +294,9 @@ impl BaseBackup {
         self.keeps_wal_behind |= other.keeps_wal_behind;
         if self.depends_on.is_empty() {
             self.depends_on = other.depends_on;
+        }
+        if self.prepared.is_empty() {
+            self.prepared = other.prepared;
         }
         if self.wal_ranges.is_empty() {
             self.wal_ranges = other.wal_ranges;

@@ -8,6 +8,7 @@ use super::control::{CONTROL_BYTES_MAX, ControlFile, State};
 use super::label::{LABEL_BYTES_MAX, LabelFile};
 use super::load::LoadError;
 use super::manifest::Manifest;
+use super::prepared::{self, StandingPrepared};
 use crate::archive;
 use crate::wal::{Major, SegmentName};
 use std::fs::{self, File};
@@ -27,6 +28,8 @@ pub(super) struct Parts {
     pub(super) wal: Vec<SegmentName>,
     /// The manifest beside it.
     pub(super) manifest: Option<Manifest>,
+    /// Transactions that stand prepared in it.
+    pub(super) prepared: Vec<StandingPrepared>,
     /// There is a `standby.signal`.
     pub(super) of_standby: bool,
 }
@@ -65,6 +68,7 @@ impl Parts {
             backup.version = Some(version);
         }
         backup.wal = self.wal;
+        backup.prepared = self.prepared;
         if self.of_standby {
             backup.cautions.push(STAYS_STANDBY.to_owned());
         }
@@ -83,16 +87,21 @@ const STAYS_STANDBY: &str = "it has a standby.signal: remove it before the serve
 
 /// A directory without a label starts from its control file.
 fn without_label(control: &ControlFile, source: Source) -> BaseBackup {
-    let running = control.state == State::InProduction;
-    let caution = || {
-        "it has no backup_label and is a copy of a running server: unless it is an atomic snapshot, data in it is \
-         silently damaged"
-            .to_owned()
+    let caution = match control.state {
+        State::InProduction => Some(
+            "it has no backup_label and is a copy of a running server: unless it is an atomic snapshot, data in it is \
+             silently damaged",
+        ),
+        State::InArchiveRecovery => Some(
+            "a recovery in it has begun and not ended (or it is a standby): what that has replayed stays replayed, a \
+             target in front of it cannot be recovered to from here, and a prepared transaction that it finished is gone",
+        ),
+        _ => None,
     };
     BaseBackup {
         checkpoint_lsn: Some(control.checkpoint),
         has_label: Some(false),
-        cautions: running.then(caution).into_iter().collect(),
+        cautions: caution.map(str::to_owned).into_iter().collect(),
         finished: Some(control.time),
         ..BaseBackup::new(control.checkpoint_copy.redo, control.checkpoint_copy.timeline, source)
     }
@@ -116,7 +125,7 @@ fn add_manifest(backup: &mut BaseBackup, manifest: &Manifest) {
 }
 
 /// The first line of `PG_VERSION`.
-fn major(bytes: &[u8]) -> Option<Major> {
+pub(super) fn major(bytes: &[u8]) -> Option<Major> {
     std::str::from_utf8(bytes).ok()?.lines().next()?.trim().parse().ok()
 }
 
@@ -126,10 +135,12 @@ pub(super) fn read(path: &Path) -> Result<Parts, LoadError> {
     let manifest_path = path.join("backup_manifest");
     let manifest = open_regular(&manifest_path)?.map(Manifest::read).transpose();
     let manifest = manifest.map_err(|source| LoadError::Manifest { path: manifest_path, source })?;
+    let version = small("PG_VERSION", 64)?;
     Ok(Parts {
+        prepared: prepared::read(path, version.as_deref().and_then(major))?,
         label: small("backup_label", LABEL_BYTES_MAX)?,
         control: small("global/pg_control", CONTROL_BYTES_MAX)?,
-        version: small("PG_VERSION", 64)?,
+        version,
         wal: segments(path)?,
         manifest,
         of_standby: path.join("standby.signal").symlink_metadata().is_ok(),

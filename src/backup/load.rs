@@ -14,6 +14,7 @@ use super::directory::{self, Parts, open_regular, read_small};
 use super::discover::ProblemKind;
 use super::label::{LABEL_BYTES_MAX, LabelError, LabelFile};
 use super::manifest::{Manifest, ManifestError};
+use super::prepared;
 use super::tarball::{self, TarContents};
 use crate::archive::{self, Object, Store};
 use std::fs;
@@ -175,10 +176,12 @@ fn of_base_tar(
     manifest: Option<Manifest>,
 ) -> Result<BaseBackup, LoadError> {
     let mut file = |name: &str| contents.files.remove(name);
+    let version = file("PG_VERSION");
     let parts = Parts {
+        prepared: prepared::of_files(&contents.prepared, version.as_deref().and_then(directory::major)),
         label: file("backup_label"),
         control: file("global/pg_control"),
-        version: file("PG_VERSION"),
+        version,
         of_standby: file("standby.signal").is_some(),
         wal: contents.wal,
         manifest,

@@ -9,6 +9,7 @@ mod files;
 pub mod label;
 pub mod load;
 pub mod manifest;
+pub mod prepared;
 pub mod startup;
 pub mod tarball;
 
@@ -20,6 +21,7 @@ pub use files::read_files;
 pub use label::{LabelError, LabelFile, Method};
 pub use load::{LoadError, load};
 pub use manifest::{Manifest, ManifestError};
+pub use prepared::StandingPrepared;
 pub use startup::{BackupEnd, Startup, StartupError};
 
 /// Bytes as lower-case hexadecimal digits, the form in which checksums are written.

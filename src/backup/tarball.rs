@@ -8,6 +8,7 @@
 //! PostgreSQL: `src/bin/pg_basebackup/pg_basebackup.c`, `astreamer_*.c` (`bbstreamer_*.c` in 15 and 16),
 //! `src/backend/backup/basebackup.c` (`sendDir`, the control file last), 9.5 to 19.
 
+use super::prepared::{FILE_BYTES_MAX, FILES_MAX};
 use crate::archive::{ReadSeek, open_regular};
 use crate::wal::{SegmentName, WalFileName};
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ const FIRST_ENTRIES: usize = 2;
 pub struct TarContents {
     /// The wanted files that were found, by their names.
     pub files: BTreeMap<&'static str, Vec<u8>>,
+    /// Beginnings of the files in its pg_twophase, by name.
+    pub prepared: BTreeMap<String, Vec<u8>>,
     /// Segments in its pg_wal, or at its root in a `pg_wal.tar`.
     pub wal: Vec<SegmentName>,
     /// Why reading ended before the tar's end, where it did.
@@ -116,6 +119,12 @@ impl TarContents {
             let mut bytes = Vec::new();
             file.take(limit).read_to_end(&mut bytes)?;
             self.files.insert(name, bytes);
+            return Ok(());
+        }
+        if let Some(name) = path.strip_prefix("pg_twophase/").filter(|_| self.prepared.len() < FILES_MAX) {
+            let mut bytes = Vec::new();
+            file.take(FILE_BYTES_MAX as u64).read_to_end(&mut bytes)?;
+            self.prepared.insert(name.to_owned(), bytes);
             return Ok(());
         }
         let file = path.strip_prefix("pg_wal/").or_else(|| path.strip_prefix("pg_xlog/")).unwrap_or(path);

@@ -8,8 +8,8 @@ use crate::archive::{
     BackupKind, BackupObject, Entry, Identity, Inventory, Layout, Object, ObjectKind, Stray,
 };
 use crate::backup::{
-    BaseBackup, CheckPointCopy, ControlFile, Method, Problem, ProblemKind, Source, SourceKind, State,
-    WalRange,
+    BaseBackup, CheckPointCopy, ControlFile, Method, Problem, ProblemKind, Source, SourceKind,
+    StandingPrepared, State, WalRange,
 };
 use crate::pack::{Pack, Unpacker, pack_enum, pack_struct};
 use crate::wal::{SegmentName, WalFileName};
@@ -113,6 +113,7 @@ pack_struct! {
     Inventory { layout, entries, strays, backups, groups, is_pg_wal }
     Source { kind, path }
     WalRange { timeline, start, end }
+    StandingPrepared { xid, gid, at }
     CheckPointCopy { redo, timeline, previous_timeline, next_xid, oldest_active_xid, time }
     ControlFile {
         system_identifier, control_version, catalog_version, version, state, time, checkpoint, checkpoint_copy,
@@ -122,7 +123,7 @@ pack_struct! {
     BaseBackup {
         label, aliases, start_lsn, timeline, checkpoint_lsn, stop_lsn, stop_timeline, method, from_standby,
         system_identifier, version, group, segment_size, control, has_label, incremental_from, depends_on, started,
-        finished, wal, wal_ranges, permanent, keeps_wal_behind, unusable, cautions, sources,
+        finished, prepared, wal, wal_ranges, permanent, keeps_wal_behind, unusable, cautions, sources,
     }
     Problem { kind, path, message }
 }

@@ -125,7 +125,7 @@ struct ViolationAnswer {
 #[derive(Clone, Debug, Serialize)]
 struct PreparedAnswer {
     xid: Xid,
-    gid: String,
+    gid: Option<String>,
     prepared_at: Option<String>,
 }
 
@@ -444,7 +444,8 @@ fn rows(answer: &ResolveAnswer, new_timeline: Option<TimelineId>) -> Vec<(&'stat
         rows.push(("lost", describe_lost(answer)));
     }
     for prepared in &answer.prepared {
-        rows.push(("left prepared", format!("{} of transaction {}", prepared.gid, prepared.xid)));
+        let name = prepared.gid.as_deref().unwrap_or("unknown name");
+        rows.push(("left prepared", format!("{name} of transaction {}", prepared.xid)));
     }
     for (what, names) in [("missing", &answer.segments.missing), ("damaged", &answer.segments.damaged)] {
         if !names.is_empty() {

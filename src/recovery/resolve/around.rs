@@ -2,32 +2,88 @@
 
 use super::path::Path;
 use super::{Assessment, Lost, Near, Prepared, ProblemCode};
+use crate::backup::BaseBackup;
 use crate::recovery::library::Library;
 use crate::recovery::model::{Prediction, Request};
+use crate::recovery::route::Route;
 use crate::recovery::target::Target;
 use crate::scan::SegmentFacts;
 use crate::scan::event::{Event, What};
 use crate::wal::{Lsn, PgTime, Xid};
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 
 pub(super) fn lost(path: &Path<'_>, from: Lsn) -> Lost {
     let beyond = path.transactions(from);
     Lost { commits: beyond.commits, times: beyond.commit_times }
 }
 
-pub(super) fn prepared(path: &Path<'_>, until: Lsn) -> Vec<Prepared> {
-    let mut standing: Vec<Prepared> = Vec::new();
-    let may_have = |facts: &SegmentFacts| facts.start < until && facts.events.may_have_prepared();
-    for event in path.events_if(may_have).take_while(|event| event.lsn < until) {
+/// The transactions that stand prepared when replay ends at `until`, in the order in which they were prepared: those of
+/// the backup's own files and of the WAL that have not ended by then, and those of which nothing is left but their end
+/// behind that.
+pub(super) fn prepared(
+    path: &Path<'_>,
+    backup: &BaseBackup,
+    until: Lsn,
+    beyond: &Route<'_>,
+) -> Vec<Prepared> {
+    let mut standing = Standing::default();
+    for file in &backup.prepared {
+        standing.add(Prepared { xid: file.xid, gid: file.gid.clone(), at: file.at });
+    }
+    let may_have = |facts: &SegmentFacts| facts.events.may_have_prepared();
+    let before = path.events_if(|facts| facts.start < until && may_have(facts));
+    for event in before.take_while(|event| event.lsn < until).filter(|event| event.end <= until) {
         match &event.what {
-            What::Prepare(prepared) if event.end <= until => {
-                standing.push(Prepared { xid: event.xid, gid: prepared.gid.clone(), at: event.time });
+            What::Prepare(prepared) => {
+                standing.add(Prepared { xid: event.xid, gid: Some(prepared.gid.clone()), at: event.time });
             }
-            What::End(end) if end.prepared && event.end <= until => standing.retain(|p| p.xid != event.xid),
+            What::End(end) if end.prepared => {
+                standing.of.remove(&event.xid);
+            }
             _ => {}
         }
     }
-    standing
+    let mut begun_behind = HashSet::new();
+    for event in beyond.events_if(may_have).filter(|event| event.lsn >= until) {
+        match &event.what {
+            What::Prepare(_) => {
+                begun_behind.insert(event.xid);
+            }
+            What::End(end) if end.prepared && !begun_behind.contains(&event.xid) => {
+                let gid = end.details.as_ref().and_then(|details| details.gid.clone());
+                standing.add_if_new(Prepared { xid: event.xid, gid, at: None });
+            }
+            _ => {}
+        }
+    }
+    standing.in_order()
+}
+
+/// Prepared transactions, each with its place in the order.
+#[derive(Default)]
+struct Standing {
+    of: HashMap<Xid, (usize, Prepared)>,
+    added: usize,
+}
+
+impl Standing {
+    fn add(&mut self, prepared: Prepared) {
+        self.added += 1;
+        self.of.insert(prepared.xid, (self.added, prepared));
+    }
+
+    fn add_if_new(&mut self, prepared: Prepared) {
+        if !self.of.contains_key(&prepared.xid) {
+            self.add(prepared);
+        }
+    }
+
+    fn in_order(self) -> Vec<Prepared> {
+        let mut all: Vec<(usize, Prepared)> = self.of.into_values().collect();
+        all.sort_by_key(|(place, _)| *place);
+        all.into_iter().map(|(_, prepared)| prepared).collect()
+    }
 }
 
 /// The first transaction that ended in front of `until` at a time that counts.

@@ -15,6 +15,7 @@ use path::Path;
 
 use super::library::Library;
 use super::model::{Prediction, Request, refusal};
+use super::route::Route;
 use super::target::{Position, Target};
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
@@ -89,8 +90,8 @@ pub enum Near {
 pub struct Prepared {
     /// The transaction.
     pub xid: Xid,
-    /// Its name.
-    pub gid: String,
+    /// Its name; `None` where nothing here tells.
+    pub gid: Option<String>,
     /// When it was prepared.
     pub at: Option<PgTime>,
 }
@@ -224,7 +225,7 @@ pub fn resolve<'a>(
     rejected.sort_by_key(|r| {
         std::cmp::Reverse(backups.get(r.index).map(|backup| (backup.start_lsn, backup.timeline)))
     });
-    let mut resolution = conclude(library, chosen, &tried, rejected, request);
+    let mut resolution = conclude(library, backups, chosen, &tried, rejected, request);
     let chosen = resolution.chosen.as_ref().and_then(|(index, _)| backups.get(*index));
     if let Some(backup) = chosen {
         let (before, after) = resolution.nearest;
@@ -273,6 +274,7 @@ fn take_closest<'a>(tried: &mut Vec<(usize, Assessment<'a>)>) -> Option<(usize, 
 
 fn conclude<'a>(
     library: &Library<'_>,
+    backups: &[BaseBackup],
     chosen: Option<(usize, Assessment<'a>)>,
     tried: &[(usize, Assessment<'a>)],
     rejected: Vec<Rejected>,
@@ -286,7 +288,7 @@ fn conclude<'a>(
         prepared: Vec::new(),
         nearest: (None, None),
     };
-    let Some((_, assessment)) = &resolution.chosen else {
+    let Some((index, assessment)) = &resolution.chosen else {
         let message = match resolution.rejected.first() {
             Some(first) => format!("no base backup can be used: {}", first.reason),
             None => "no base backup is known: name one with --backup".to_owned(),
@@ -300,7 +302,10 @@ fn conclude<'a>(
     let applied_to = assessment.prediction.applied_to;
     if assessment.prediction.refusal.is_none() {
         resolution.lost = Some(lost(&path, applied_to));
-        resolution.prepared = prepared(&path, applied_to);
+        if let Some(backup) = backups.get(*index) {
+            let beyond = Route::from(library, history, applied_to);
+            resolution.prepared = prepared(&path, backup, applied_to, &beyond);
+        }
     }
     if !assessment.is_feasible() {
         let (before, after) = nearest(assessment, &path, request);
