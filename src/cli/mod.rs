@@ -5,6 +5,7 @@ mod cleanup;
 mod common;
 mod dump;
 mod find;
+mod generate;
 mod getopt;
 mod index;
 mod lookup;
@@ -70,6 +71,10 @@ enum Command {
     Cleanup(Box<cleanup::CleanupArgs>),
     /// Accept a known loss, so that verify is red for what is new only
     Ack(ack::AckArgs),
+    /// Print a completion script for a shell
+    Completions(generate::CompletionsArgs),
+    /// Write the manual pages
+    Man(generate::ManArgs),
     /// Remove old segments as PostgreSQL's program of that name does
     #[command(name = "pg_archivecleanup", disable_help_flag = true)]
     PgArchivecleanup {
@@ -107,6 +112,8 @@ pub fn run(args: &[OsString]) -> u8 {
         Command::Resolve(args) => common::conclude(resolve::run(&args)).code(),
         Command::Cleanup(args) => common::conclude(cleanup::run(&args)).code(),
         Command::Ack(args) => common::conclude(ack::run(&args)).code(),
+        Command::Completions(args) => common::conclude(generate::completions(&args, Cli::command())).code(),
+        Command::Man(args) => common::conclude(generate::manual(&args, Cli::command())).code(),
         Command::Verify(args) => common::conclude(verify::run(&args)).code(),
         // Taken by name before the options are read.
         Command::PgArchivecleanup { .. } => Status::Usage.code(),
