@@ -191,11 +191,12 @@ impl Keeper {
     pub fn forget(&self, names: &BTreeSet<&str>) -> Result<(), CatalogError> {
         let named = |known: &&Known| names.contains(known.row.name.as_str());
         let known = self.all_known();
-        let begins: Vec<Lsn> = known.values().filter(named).map(|known| known.row.start).collect();
+        let mut begins: Vec<Lsn> = known.values().filter(named).map(|known| known.row.start).collect();
+        begins.sort_unstable();
         let reached = |known: &Known| {
-            begins
-                .iter()
-                .any(|begin| (*begin..begin.plus(u64::from(MAX_RECORD_BYTES))).contains(&known.row.start))
+            let in_front = begins.partition_point(|begin| *begin <= known.row.start);
+            let nearest = in_front.checked_sub(1).and_then(|last| begins.get(last));
+            nearest.is_some_and(|begin| known.row.start < begin.plus(u64::from(MAX_RECORD_BYTES)))
         };
         let stale = known.values().filter(|known| named(known) || reached(known)).map(|known| known.id);
         let stale: Vec<i64> = stale.collect();
