@@ -17,7 +17,7 @@ pub(super) const SECOND: i64 = 1_000_000;
 /// checkpoint's second, which may have had commits in front of it.
 pub(super) fn begins(library: &Library<'_>, history: &History, checkpoint: PgTime, redo: Lsn) -> PgTime {
     let held = latest(library, history, redo).map_or(checkpoint, |latest| latest.max(checkpoint));
-    if is_shown(library, history, held, redo) { held } else { held.max(PgTime(checkpoint.0 + SECOND)) }
+    if is_shown(library, history, held, redo) { held } else { held.max(checkpoint.plus(SECOND)) }
 }
 
 /// Whether the archive shows everything that ended between `time` and `redo`: unbroken WAL from a moment at or before

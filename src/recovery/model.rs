@@ -120,7 +120,7 @@ fn find_checkpoint(
     }
     let minimum = startup.min_recovery_point;
     let has_minimum = minimum > startup.redo_lsn && minimum != Lsn::INVALID;
-    if has_minimum && history.owner(Lsn(minimum.0 - 1)) != startup.min_recovery_timeline {
+    if has_minimum && history.owner(Lsn(minimum.0.saturating_sub(1))) != startup.min_recovery_timeline {
         let message = words::no_minimum(history.timeline, minimum, startup.min_recovery_timeline, major);
         return Err((Refusal::NotDescendant, message));
     }

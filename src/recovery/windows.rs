@@ -86,11 +86,11 @@ fn window(
     let times_of = |from: Lsn, to: Lsn| route.transactions(from, to).times;
     let replayed_before = times_of(Lsn::INVALID, consistent).map(|times| times.max);
     let earliest = prediction.checkpoint.map(begun).max(replayed_before);
-    let alone = |checkpoint: CheckPoint| PgTime(checkpoint.time.0.saturating_add(held::SECOND));
+    let alone = |checkpoint: CheckPoint| checkpoint.time.plus(held::SECOND);
     let earliest_alone = prediction.checkpoint.map(alone).max(earliest);
     let latest = times_of(Lsn::INVALID, end).map(|times| times.last);
     let largest = times_of(consistent, end).map(|times| times.max);
-    let latest_target = if major >= Major::V13 { largest.map(|time| PgTime(time.0 - 1)) } else { largest };
+    let latest_target = if major >= Major::V13 { largest.map(|time| time.plus(-1)) } else { largest };
     Ok(Some(Window {
         backup: index,
         timeline,
