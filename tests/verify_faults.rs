@@ -331,6 +331,43 @@ fn a_file_that_changes_underfoot_is_told_as_it_is_in_the_end() {
     assert!(survey(&listed).is_err(), "gone");
 }
 
+/// How the audit goes of 127 segments of which those of these numbers go away between listing and reading: the files that
+/// were not read, or the one that was too many.
+fn survey_without(gone: &[u32], threads: usize) -> Result<usize, String> {
+    let memory = Memory::new();
+    let name = |number: u32| format!("0000000100000000{number:08X}");
+    for number in 1..128 {
+        memory.put(&name(number), *b"no WAL");
+    }
+    let secrets = Secrets::default();
+    let archive = Archive::of_store("memory", Box::new(memory.clone()), LayoutChoice::Auto, secrets).unwrap();
+    let options = Options { unread: Unread::IsTold, ..Options::default() };
+    let plan = walproof::audit::plan(&archive, &options).unwrap();
+    for number in gone {
+        memory.take(&name(*number));
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let surveyed = pool.install(|| walproof::audit::survey(&archive, &plan, &options, &|_| {}));
+    surveyed.map(|survey| survey.unread.len()).map_err(|error| error.to_string())
+}
+
+/// Where many files in a row cannot be read it is not the files, whatever thread comes to which first.
+#[test]
+fn too_many_files_in_a_row_are_told_alike_by_any_number_of_threads() {
+    let without_10: Vec<u32> = (1..128).filter(|number| number % 11 != 0).collect();
+    for threads in [1, 2, 3, 8] {
+        // In a batch, across two, at the end; the eleventh is too many.
+        for first in [20, 57, 115] {
+            let gone: Vec<u32> = (first..first + 13).collect();
+            let error = survey_without(&gone, threads).unwrap_err();
+            let eleventh = format!("{:08X}", first + 10);
+            assert!(error.contains(&eleventh), "{threads} threads from {first}: {error}");
+            assert_eq!(survey_without(&gone[..10], threads), Ok(10), "{threads} threads from {first}");
+        }
+        assert_eq!(survey_without(&without_10, threads), Ok(without_10.len()), "{threads} threads");
+    }
+}
+
 /// Memory is not taken by what a record says of its length.
 #[test]
 fn a_hostile_length_takes_no_memory() {

@@ -17,6 +17,7 @@ mod forks;
 mod gaps;
 mod impact;
 mod islands;
+mod outcomes;
 mod parts;
 pub mod plan;
 pub mod stretch;

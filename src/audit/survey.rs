@@ -1,7 +1,8 @@
 //! Reads the files of a plan, many at once, and joins them in order.
 
+use super::outcomes::{Outcome, Outcomes};
 use super::{AuditError, Options, Plan, Progress, Unread};
-use crate::archive::{Archive, Entry};
+use crate::archive::{Archive, Entry, StoreError};
 use crate::chain::chains::Chains;
 use crate::scan::{Expectation, FactStore, FileFault, SegmentFacts, Workbench, scan_or_recall, unread};
 use crate::wal::{Lsn, Owners, TimelineId, WalFileName};
@@ -12,8 +13,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Files scanned before they are joined: what bounds the memory that fragments and events take.
 const FILES_IN_FLIGHT: usize = 64;
-/// Where more files than this fail one after the other, it is not the files.
-const UNREAD_IN_A_ROW_MAX: u64 = 10;
 
 /// Every file, read and joined.
 #[derive(Clone, Debug, Default)]
@@ -54,56 +53,20 @@ pub fn survey_with(
     store: Option<&dyn FactStore>,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Survey, AuditError> {
-    let outlooks = outlooks(plan);
-    let files_total = plan.entries.len() as u64;
-    let (files, bytes, failed_in_a_row) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let reader = Reader {
+        archive,
+        plan,
+        options,
+        store,
+        progress,
+        outlooks: outlooks(plan),
+        files: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+    };
     let mut survey = Survey::default();
-    let mut first = 0;
+    let (mut first, mut unread_in_a_row) = (0, 0);
     while let Some(batch) = next_batch(&plan.entries, first) {
-        let wanted = |(offset, entry): (usize, &Entry)| {
-            store.is_none_or(|store| {
-                !store.knows(entry, &expectation(plan, first + offset, entry, &outlooks, options))
-            })
-        };
-        archive.prefetch(
-            batch
-                .iter()
-                .enumerate()
-                .filter(|(offset, entry)| wanted((*offset, entry)))
-                .map(|(_, entry)| entry),
-        );
-        let mut scanned = batch
-            .par_iter()
-            .enumerate()
-            .map(|(offset, entry)| {
-                let expectation = expectation(plan, first + offset, entry, &outlooks, options);
-                let facts =
-                    BENCH.with_borrow_mut(|bench| scan_or_recall(archive, entry, &expectation, bench, store));
-                let facts = match facts {
-                    Ok(facts) => {
-                        failed_in_a_row.store(0, Ordering::Relaxed);
-                        facts
-                    }
-                    // A running server removes and renames what it needs no more.
-                    Err(error) if plan.inventory.is_pg_wal && error.is_of_what_is_gone() => {
-                        tracing::info!("{error}: the server needs it no more");
-                        return Ok(None);
-                    }
-                    Err(error) if options.unread == Unread::IsTold && error.is_of_one_object() => {
-                        if failed_in_a_row.fetch_add(1, Ordering::Relaxed) >= UNREAD_IN_A_ROW_MAX {
-                            return Err(error.into());
-                        }
-                        unread(entry, &expectation, &error)
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-                let bytes = bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
-                let files = files.fetch_add(1, Ordering::Relaxed) + 1;
-                progress(Progress { files, files_total, bytes });
-                Ok(Some(facts))
-            })
-            .filter_map(Result::transpose)
-            .collect::<Result<Vec<_>, AuditError>>()?;
+        let mut scanned = reader.read(first, batch, &mut unread_in_a_row)?;
         first += batch.len();
         put_better_copies_first(&mut scanned, |facts| facts);
         for facts in scanned {
@@ -111,11 +74,103 @@ pub fn survey_with(
             if let Some(FileFault::Unread { detail }) = &facts.fault {
                 survey.unread.push(detail.clone());
             }
-            let Some(outlook) = outlooks.get(&facts.name.timeline) else { continue };
+            let Some(outlook) = reader.outlooks.get(&facts.name.timeline) else { continue };
             survey.chains.push(facts, &outlook.owners, &outlook.forks);
         }
     }
     Ok(survey)
+}
+
+/// Reads the files of a plan.
+struct Reader<'a> {
+    archive: &'a Archive,
+    plan: &'a Plan,
+    options: &'a Options,
+    store: Option<&'a dyn FactStore>,
+    progress: &'a (dyn Fn(Progress) + Sync),
+    outlooks: BTreeMap<TimelineId, Outlook>,
+    files: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// How it went with one file. Facts and an error: its bytes could not be obtained, and that is told. Neither: it is not
+/// needed any more.
+#[derive(Default)]
+struct Attempt {
+    facts: Option<SegmentFacts>,
+    error: Option<StoreError>,
+}
+
+impl Attempt {
+    const fn outcome(&self) -> Outcome {
+        match (&self.facts, &self.error) {
+            (Some(_), None) => Outcome::Read,
+            (Some(_), Some(_)) => Outcome::Unread,
+            (None, Some(_)) => Outcome::Failed,
+            (None, None) => Outcome::Gone,
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Reads the files of `batch`, of which the first has the number `first` in the plan.
+    fn read(
+        &self,
+        first: usize,
+        batch: &[Entry],
+        unread_in_a_row: &mut usize,
+    ) -> Result<Vec<SegmentFacts>, StoreError> {
+        let entries = || (first..).zip(batch);
+        let wanted = |place: &(usize, &Entry)| {
+            self.store.is_none_or(|store| !store.knows(place.1, &self.expectation(*place)))
+        };
+        self.archive.prefetch(entries().filter(wanted).map(|(_, entry)| entry));
+        let outcomes = Outcomes::new(batch.len(), *unread_in_a_row);
+        let attempt = |(offset, entry): (usize, &Entry)| {
+            if outcomes.ends_before(offset) {
+                return Attempt::default();
+            }
+            let attempt = self.attempt((first + offset, entry));
+            outcomes.note(offset, attempt.outcome());
+            attempt
+        };
+        let attempts: Vec<Attempt> = batch.par_iter().enumerate().map(attempt).collect();
+        let mut read = Vec::with_capacity(attempts.len());
+        let end = outcomes.end(unread_in_a_row);
+        for (offset, attempt) in attempts.into_iter().enumerate() {
+            match attempt.error {
+                Some(error) if end == Some(offset) => return Err(error),
+                _ => read.extend(attempt.facts),
+            }
+        }
+        Ok(read)
+    }
+
+    fn attempt(&self, place: (usize, &Entry)) -> Attempt {
+        let (expectation, entry) = (self.expectation(place), place.1);
+        let scanned = BENCH
+            .with_borrow_mut(|bench| scan_or_recall(self.archive, entry, &expectation, bench, self.store));
+        let (facts, error) = match scanned {
+            Ok(facts) => (facts, None),
+            // A running server removes and renames what it needs no more.
+            Err(error) if self.plan.inventory.is_pg_wal && error.is_of_what_is_gone() => {
+                tracing::info!("{error}: the server needs it no more");
+                return Attempt::default();
+            }
+            Err(error) if self.options.unread == Unread::IsTold && error.is_of_one_object() => {
+                (unread(entry, &expectation, &error), Some(error))
+            }
+            Err(error) => return Attempt { facts: None, error: Some(error) },
+        };
+        let bytes = self.bytes.fetch_add(facts.bytes, Ordering::Relaxed) + facts.bytes;
+        let files = self.files.fetch_add(1, Ordering::Relaxed) + 1;
+        (self.progress)(Progress { files, files_total: self.plan.entries.len() as u64, bytes });
+        Attempt { facts: Some(facts), error }
+    }
+
+    fn expectation(&self, (index, entry): (usize, &Entry)) -> Expectation {
+        expectation(self.plan, index, entry, &self.outlooks, self.options)
+    }
 }
 
 /// Each file of `plan` with what is known of it before it is read.

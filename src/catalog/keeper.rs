@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Files whose facts are written in one transaction: what a killed run loses at most.
+/// Files whose facts are written in one transaction. A killed run loses what each thread was writing, and one more such
+/// batch.
 const BATCH_FILES: usize = 64;
 /// A batch is written earlier if it has so many bytes.
 const BATCH_BYTES: usize = 16 << 20;
@@ -70,17 +71,19 @@ impl Known {
 /// What is known of all files, by their paths.
 type AllKnown = HashMap<PathBuf, Known>;
 
-#[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) catalog: Catalog,
-    pending: Vec<(FileRow, Blocks)>,
-    pending_bytes: usize,
+/// Facts that are written together.
+#[derive(Debug, Default)]
+struct Pending {
+    files: Vec<(FileRow, Blocks)>,
+    bytes: usize,
 }
 
 /// An open catalog that facts are taken from and given to. Many threads may use it at once.
 #[derive(Debug)]
 pub struct Keeper {
-    inner: Mutex<Inner>,
+    catalog: Mutex<Catalog>,
+    /// Never waited for while the catalog is written.
+    pending: Mutex<Pending>,
     known: Mutex<Arc<AllKnown>>,
     /// The archive must not be read.
     offline: bool,
@@ -116,7 +119,8 @@ impl Keeper {
 
     fn knowing(catalog: Catalog, known: AllKnown, offline: bool) -> Self {
         Self {
-            inner: Mutex::new(Inner { catalog, pending: Vec::new(), pending_bytes: 0 }),
+            catalog: Mutex::new(catalog),
+            pending: Mutex::default(),
             known: Mutex::new(Arc::new(known)),
             offline,
             trouble: Mutex::new(None),
@@ -128,12 +132,12 @@ impl Keeper {
 
     /// Writes what is left, and which files are no longer there. `entries` are all that the archive has now.
     pub fn finish<'a>(&self, entries: impl IntoIterator<Item = &'a Entry>) -> Result<Tally, CatalogError> {
-        let mut inner = self.lock();
         if let Some(trouble) = lock(&self.trouble).take() {
             return Err(trouble);
         }
-        inner.flush()?;
-        let removed = self.mark_gone(&mut inner.catalog, entries)?;
+        let pending = std::mem::take(&mut *lock(&self.pending));
+        self.write(&pending)?;
+        let removed = self.mark_gone(&mut self.lock(), entries)?;
         Ok(Tally {
             scanned: self.scanned.load(Ordering::Relaxed),
             reused: self.reused.load(Ordering::Relaxed),
@@ -149,12 +153,12 @@ impl Keeper {
         inventory: &Inventory,
         discovered: &Discovered,
     ) -> Result<(), CatalogError> {
-        self.lock().catalog.keep_listing(archive, inventory, discovered)
+        self.lock().keep_listing(archive, inventory, discovered)
     }
 
     /// The catalog, once no more facts come.
     pub fn into_catalog(self) -> Catalog {
-        self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).catalog
+        self.catalog.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mark_gone<'a>(
@@ -191,18 +195,19 @@ impl Keeper {
     pub fn forget(&self, names: &BTreeSet<&str>) -> Result<(), CatalogError> {
         let named = |known: &&Known| names.contains(known.row.name.as_str());
         let known = self.all_known();
-        let begins: Vec<Lsn> = known.values().filter(named).map(|known| known.row.start).collect();
+        let mut begins: Vec<Lsn> = known.values().filter(named).map(|known| known.row.start).collect();
+        begins.sort_unstable();
         let reached = |known: &Known| {
-            begins
-                .iter()
-                .any(|begin| (*begin..begin.plus(u64::from(MAX_RECORD_BYTES))).contains(&known.row.start))
+            let in_front = begins.partition_point(|begin| *begin <= known.row.start);
+            let nearest = in_front.checked_sub(1).and_then(|last| begins.get(last));
+            nearest.is_some_and(|begin| known.row.start < begin.plus(u64::from(MAX_RECORD_BYTES)))
         };
         let stale = known.values().filter(|known| named(known) || reached(known)).map(|known| known.id);
         let stale: Vec<i64> = stale.collect();
         if stale.is_empty() {
             return Ok(());
         }
-        self.lock().catalog.write(|transaction| {
+        self.lock().write(|transaction| {
             for id in &stale {
                 transaction.execute("DELETE FROM block WHERE file = ?1", [id])?;
                 transaction.execute("DELETE FROM file WHERE id = ?1", [id])?;
@@ -211,8 +216,8 @@ impl Keeper {
         })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        lock(&self.inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, Catalog> {
+        lock(&self.catalog)
     }
 
     fn all_known(&self) -> Arc<AllKnown> {
@@ -221,10 +226,11 @@ impl Keeper {
 
     /// Looks again at what the catalog holds: from now on that is what is known.
     pub(super) fn look_again(&self) -> Result<Arc<AllKnown>, CatalogError> {
-        let known = Arc::new(load(&self.lock().catalog)?);
+        let known = Arc::new(load(&self.lock())?);
         *lock(&self.known) = Arc::clone(&known);
         Ok(known)
     }
+
     fn fetch(
         &self,
         entry: &Entry,
@@ -232,14 +238,14 @@ impl Keeper {
         detail: Detail,
     ) -> Result<Option<SegmentFacts>, CatalogError> {
         let (blocks, now) = {
-            let inner = self.lock();
-            match inner.catalog.blocks(known.id, known.crc, detail) {
+            let catalog = self.lock();
+            match catalog.blocks(known.id, known.crc, detail) {
                 Ok(Some(blocks)) => (Some(blocks), known.crc),
-                Ok(None) => (None, inner.catalog.row_crc(known.id)?.unwrap_or_default()),
+                Ok(None) => (None, catalog.row_crc(known.id)?.unwrap_or_default()),
                 Err(error) => return Err(error),
             }
         };
-        let damaged = || self.lock().catalog.damaged(format!("the facts of {}", known.row.name));
+        let damaged = || self.lock().damaged(format!("the facts of {}", known.row.name));
         match blocks {
             Some(blocks) => block::unpack(entry, blocks, detail).map(Some).ok_or_else(damaged),
             // Another run wrote it anew in the meantime.
@@ -263,18 +269,31 @@ impl Keeper {
         expectation: &Expectation,
         facts: &SegmentFacts,
     ) -> Result<(), CatalogError> {
-        let mut inner = self.lock();
+        let Ok(blocks) = block::pack(facts) else {
+            tracing::info!("there is too much in {} to be kept: it will be read again", facts.path);
+            return Ok(());
+        };
         let row = row(entry, expectation, facts);
-        let blocks = block::pack(facts).map_err(|error| CatalogError::Unusable {
-            path: inner.catalog.path.clone(),
-            detail: error.to_string(),
-        })?;
-        inner.pending_bytes += blocks.bytes();
-        inner.pending.push((row, blocks));
-        if inner.pending.len() >= BATCH_FILES || inner.pending_bytes >= BATCH_BYTES {
-            inner.flush()?;
+        let full = {
+            let mut pending = lock(&self.pending);
+            pending.bytes += blocks.bytes();
+            pending.files.push((row, blocks));
+            let is_full = pending.files.len() >= BATCH_FILES || pending.bytes >= BATCH_BYTES;
+            is_full.then(|| std::mem::take(&mut *pending))
+        };
+        full.map_or(Ok(()), |full| self.write(&full))
+    }
+
+    fn write(&self, pending: &Pending) -> Result<(), CatalogError> {
+        if pending.files.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.lock().write(|transaction| {
+            for (row, blocks) in &pending.files {
+                put(transaction, row, blocks, false)?;
+            }
+            forget_places(transaction)
+        })
     }
 }
 
@@ -321,22 +340,6 @@ impl FactStore for Keeper {
         if let Err(error) = self.take(entry, expectation, facts) {
             self.give_up(error);
         }
-    }
-}
-
-impl Inner {
-    fn flush(&mut self) -> Result<(), CatalogError> {
-        self.pending_bytes = 0;
-        let pending = std::mem::take(&mut self.pending);
-        if pending.is_empty() {
-            return Ok(());
-        }
-        self.catalog.write(|transaction| {
-            for (row, blocks) in &pending {
-                put(transaction, row, blocks, false)?;
-            }
-            forget_places(transaction)
-        })
     }
 }
 

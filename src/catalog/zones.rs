@@ -63,7 +63,7 @@ const FRAME: &str = "frame";
 impl Keeper {
     /// Whether the bounds of all files are there.
     pub fn has_places(&self) -> Result<bool, CatalogError> {
-        self.lock().catalog.has_places()
+        self.lock().has_places()
     }
 
     /// The bounds of every segment of `inventory`, as far as its own bytes tell, in the order of positions. `None`
@@ -111,9 +111,9 @@ impl Keeper {
             histories,
             unseen,
         };
-        let mut inner = self.lock();
-        inner.catalog.put_documents(&[(FRAME, to_bytes(&frame))])?;
-        inner.catalog.write(|transaction| {
+        let mut catalog = self.lock();
+        catalog.put_documents(&[(FRAME, to_bytes(&frame))])?;
+        catalog.write(|transaction| {
             transaction.execute("DELETE FROM zone", [])?;
             let mut row = transaction.prepare("SELECT crc FROM file WHERE id = ?1 AND gone = 0")?;
             for place in places {

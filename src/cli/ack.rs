@@ -64,11 +64,9 @@ pub(super) fn run(args: &AckArgs) -> Result<Status, CommandError> {
     let audit = reading.audit(&args.common, &options)?;
     let archive = reading.archive;
     let path = place(args.baseline.as_deref(), &archive)?;
-    let mut known = Baseline::load(&path)?;
     let accepted = accepted(args, &audit)?;
     let segment = accepted.segment.clone();
-    known.accept(accepted);
-    known.save(&path)?;
+    let known = Baseline::update(&path, |known| known.accept(accepted))?;
     match args.common.format {
         Format::Text => {
             let shown = printable(&path.display().to_string());

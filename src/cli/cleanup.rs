@@ -203,11 +203,8 @@ fn note_losses(
         return Ok(());
     }
     let path = super::ack::place(baseline, archive)?;
-    let mut known = Baseline::load(&path)?;
-    for loss in losses {
-        known.accept(loss);
-    }
-    Ok(known.save(&path)?)
+    Baseline::update(&path, |known| losses.into_iter().for_each(|loss| known.accept(loss)))?;
+    Ok(())
 }
 
 fn give(

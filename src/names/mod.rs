@@ -13,7 +13,7 @@ pub use row::{Class, Kind};
 use crate::recovery::Library;
 use crate::scan::catalog_rows::{Seen, Sighting};
 use crate::scan::event::{End, Event, What};
-use crate::timeline::History;
+use crate::timeline::{Ancestor, History};
 use crate::wal::record::RelationFile;
 use crate::wal::{Lsn, TimelineId, Xid};
 use book::Book;
@@ -27,6 +27,15 @@ pub struct Names {
 
 /// How transactions ended whose rows were seen: where they committed, or `None` if they were rolled back.
 type Outcomes = HashMap<u32, Option<Lsn>>;
+
+/// The end of a transaction or subtransaction that made such rows.
+struct Ended {
+    /// Among all events.
+    order: usize,
+    xid: u32,
+    lsn: Lsn,
+    committed: bool,
+}
 
 impl Names {
     /// Every name that the WAL of `library` shows, in files or across their boundaries, and the rows `from_backups`.
@@ -47,10 +56,11 @@ impl Names {
         let makers: HashSet<u32> = sightings.iter().flat_map(|seen| makers(seen)).collect();
         let mut timelines: BTreeSet<TimelineId> = library.all().map(|(timeline, _, _)| timeline).collect();
         timelines.extend(sightings.iter().map(|sighting| sighting.owner));
-        let all_events = || library.facts_in_order().flat_map(|facts| &facts.events).chain(events);
+        let all_events = library.facts_in_order().flat_map(|facts| &facts.events).chain(events);
+        let all_outcomes = all_outcomes(all_events, &makers);
         let book = |timeline: TimelineId| {
             let history = library.history(timeline);
-            let outcomes = outcomes(all_events(), &history, &makers);
+            let outcomes = outcomes_on(&history, &all_outcomes);
             let on_path = sightings.iter().filter(|seen| history.owner(seen.lsn) == seen.owner);
             (timeline, Book::of(on_path.copied(), &outcomes, library.major))
         };
@@ -111,23 +121,36 @@ fn makers(sighting: &Sighting) -> Vec<u32> {
     }
 }
 
-/// How the transactions and subtransactions `makers` ended on the way to a timeline.
-fn outcomes<'a>(
+/// How the transactions and subtransactions `makers` ended, wherever that was.
+fn all_outcomes<'a>(
     events: impl Iterator<Item = &'a Event>,
-    history: &History,
     makers: &HashSet<u32>,
-) -> Outcomes {
-    let mut outcomes = Outcomes::new();
+) -> HashMap<TimelineId, Vec<Ended>> {
+    let mut all: HashMap<TimelineId, Vec<Ended>> = HashMap::new();
     if makers.is_empty() {
-        return outcomes;
+        return all;
     }
-    for event in events.filter(|event| history.owner(event.lsn) == event.owner) {
+    for (order, event) in events.enumerate() {
         if let What::End(End { committed, details, .. }) = &event.what {
             let subtransactions = details.iter().flat_map(|details| &details.subtransactions);
-            let all = std::iter::once(&event.xid).chain(subtransactions).map(|xid| xid.0);
-            let outcome = committed.then_some(event.lsn);
-            outcomes.extend(all.filter(|xid| makers.contains(xid)).map(|xid| (xid, outcome)));
+            let xids = std::iter::once(&event.xid).chain(subtransactions).map(|xid| xid.0);
+            let ended = |xid| Ended { order, xid, lsn: event.lsn, committed: *committed };
+            let mut of_makers = xids.filter(|xid| makers.contains(xid)).map(ended).peekable();
+            if of_makers.peek().is_some() {
+                all.entry(event.owner).or_default().extend(of_makers);
+            }
         }
     }
-    outcomes
+    all
+}
+
+/// Of these those on the way to a timeline. Where a number was given twice, the last one counts.
+fn outcomes_on(history: &History, all: &HashMap<TimelineId, Vec<Ended>>) -> Outcomes {
+    let of_owner = |ancestor: Ancestor| {
+        let ended = all.get(&ancestor.timeline).into_iter().flatten();
+        ended.filter(move |ended| history.owner(ended.lsn) == ancestor.timeline)
+    };
+    let mut on_path: Vec<&Ended> = history.ancestry().into_iter().flat_map(of_owner).collect();
+    on_path.sort_by_key(|ended| ended.order);
+    on_path.into_iter().map(|ended| (ended.xid, ended.committed.then_some(ended.lsn))).collect()
 }

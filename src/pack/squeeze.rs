@@ -14,7 +14,13 @@ thread_local! {
 }
 
 /// The bytes, compressed.
+///
+/// # Errors
+/// They cannot be compressed, or are more than [`unsqueeze`] takes.
 pub(crate) fn squeeze(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    if bytes.len() > BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
     if bytes.is_empty() { Ok(Vec::new()) } else { Compressor::new(LEVEL)?.compress(bytes) }
 }
 
@@ -31,4 +37,21 @@ pub(crate) fn unsqueeze(bytes: &[u8]) -> Option<Vec<u8>> {
         };
         decoder.decompress(bytes, length).ok()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compressed_can_be_had_back() {
+        for bytes in [Vec::new(), vec![7], vec![0; 100_000]] {
+            assert_eq!(squeeze(&bytes).ok().and_then(|small| unsqueeze(&small)), Some(bytes));
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_had_back_is_not_compressed() {
+        assert!(squeeze(&vec![0; BYTES_MAX + 1]).is_err());
+    }
 }

@@ -1,7 +1,7 @@
 //! What a backup holds already when its replay begins: no target in front of that gives the state that was asked for.
 
 use super::library::Library;
-use super::route::Route;
+use super::routes::Routes;
 use crate::scan::SegmentFacts;
 use crate::scan::event::{Event, What};
 use crate::timeline::History;
@@ -16,15 +16,16 @@ pub(super) const SECOND: i64 = 1_000_000;
 /// From when on the backup whose checkpoint is of `checkpoint` and whose replay begins at `redo` has nothing that ended
 /// later: from the last end in front of it that is there, if the WAL shows all behind that, or else from the end of the
 /// checkpoint's second, which may have had commits in front of it.
-pub(super) fn begins(library: &Library<'_>, history: &History, checkpoint: PgTime, redo: Lsn) -> PgTime {
-    let held = latest(library, history, redo).map_or(checkpoint, |latest| latest.max(checkpoint));
-    if is_shown(library, history, held, redo) { held } else { held.max(PgTime(checkpoint.0 + SECOND)) }
+pub(super) fn begins(routes: &Routes<'_>, history: &History, checkpoint: PgTime, redo: Lsn) -> PgTime {
+    let held = latest(routes.library, history, redo).map_or(checkpoint, |latest| latest.max(checkpoint));
+    if is_shown(routes, history, held, redo) { held } else { held.max(checkpoint.plus(SECOND)) }
 }
 
 /// Whether the archive shows everything that ended between `time` and `redo`: unbroken WAL from a moment at or before
 /// the time. A checkpoint proves none: its time is that of its start, its record is written when it is done, minutes
 /// of commits later (`CreateCheckPoint`).
-pub(super) fn is_shown(library: &Library<'_>, history: &History, time: PgTime, redo: Lsn) -> bool {
+pub(super) fn is_shown(routes: &Routes<'_>, history: &History, time: PgTime, redo: Lsn) -> bool {
+    let library = routes.library;
     let is_before = |event: &&Event| {
         let own = event.owner == history.owner(event.lsn);
         let of_its_moment = matches!(event.what, What::End(_) | What::RestorePoint { .. });
@@ -42,7 +43,7 @@ pub(super) fn is_shown(library: &Library<'_>, history: &History, time: PgTime, r
         return false;
     };
     // Beyond a fork a parent's WAL says nothing of what was held, however far it goes.
-    let route = Route::from(library, history, before.lsn);
+    let route = routes.from(history, before.lsn);
     route.last_record().is_some_and(|(_, end)| end >= redo) && route.violations(history, redo).is_empty()
 }
 

@@ -10,6 +10,7 @@ pub mod model;
 pub mod prediction;
 pub mod resolve;
 pub mod route;
+pub mod routes;
 pub mod settings;
 pub mod target;
 pub mod windows;

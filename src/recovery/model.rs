@@ -11,6 +11,7 @@
 use super::library::Library;
 pub use super::prediction::{LastTransaction, Prediction, Refusal};
 use super::route::{End, Route, checkpoint_at};
+use super::routes::Routes;
 use super::target::{Position, Stop, Target, may_stop_in, stops_at};
 use super::words;
 use crate::archive::StoreError;
@@ -42,15 +43,24 @@ pub fn predict<'a>(
     backup: &BaseBackup,
     request: &Request<'_>,
 ) -> Result<Prediction<'a>, StoreError> {
-    match begin(library, backup, request) {
-        Ok((startup, history, start)) => replay(library, &startup, request, history, start),
+    predict_along(&Routes::new(library), backup, request)
+}
+
+/// The same, with what is known already of the ways through the files.
+pub(super) fn predict_along<'a>(
+    routes: &Routes<'a>,
+    backup: &BaseBackup,
+    request: &Request<'_>,
+) -> Result<Prediction<'a>, StoreError> {
+    match begin(routes, backup, request) {
+        Ok((startup, history, start)) => replay(routes, &startup, request, history, start),
         Err(Refused(refusal, history, message)) => Ok(Prediction::refused(refusal, history, message)),
     }
 }
 
 /// Why the server gives up `backup` before it replays anything, if it does.
 pub fn refusal(library: &Library<'_>, backup: &BaseBackup, request: &Request<'_>) -> Option<String> {
-    begin(library, backup, request).err().map(|Refused(_, _, message)| message)
+    begin(&Routes::new(library), backup, request).err().map(|Refused(_, _, message)| message)
 }
 
 /// Whether the WAL at a backup's checkpoint is of the backup's own timeline on the way that `history` goes. Up to 14 the
@@ -65,10 +75,11 @@ struct Refused(Refusal, Option<History>, String);
 
 /// All that comes before the first record is replayed.
 fn begin(
-    library: &Library<'_>,
+    routes: &Routes<'_>,
     backup: &BaseBackup,
     request: &Request<'_>,
 ) -> Result<(Startup, History, Start), Refused> {
+    let library = routes.library;
     let startup = backup.startup().map_err(|error| Refused(Refusal::Backup, None, error.to_string()))?;
     let resolved = request.timeline.resolve(startup.target_timeline_start, |id| library.has_history(id));
     let timeline = resolved.map_err(|error| Refused(Refusal::TimelineNotFound, None, error.to_string()))?;
@@ -76,7 +87,7 @@ fn begin(
         return Err(Refused(Refusal::HistoryInvalid, None, error.to_owned()));
     }
     let history = library.history(timeline);
-    match find_checkpoint(library, &history, &startup, request.major) {
+    match find_checkpoint(routes, &history, &startup, request.major) {
         Ok((lsn, checkpoint)) => {
             let level = backup.control.as_ref().map(|control| control.wal_level).or(checkpoint.wal_level);
             let start = Start { lsn, checkpoint, is_minimal: level == Some(WAL_LEVEL_MINIMAL) };
@@ -88,16 +99,17 @@ fn begin(
 
 /// Reads the backup's checkpoint and checks that it is on the way to the timeline.
 fn find_checkpoint(
-    library: &Library<'_>,
+    routes: &Routes<'_>,
     history: &History,
     startup: &Startup,
     major: Major,
 ) -> Result<(Lsn, CheckPoint), (Refusal, String)> {
-    let lsn = startup.checkpoint_lsn.or_else(|| checkpoint_of_redo(library, history, startup.redo_lsn));
+    let library = routes.library;
+    let lsn = startup.checkpoint_lsn.or_else(|| checkpoint_of_redo(routes, history, startup.redo_lsn));
     let missing = |file, lsn| (Refusal::NoCheckpoint { file }, words::no_checkpoint(lsn, major));
     let lsn = lsn.ok_or_else(|| missing(false, startup.redo_lsn))?;
     let (facts, event, open) = checkpoint_at(library, history, lsn);
-    let across = open.then(|| Route::from(library, history, lsn).event_at(lsn).cloned()).flatten();
+    let across = open.then(|| routes.from(history, lsn).event_at(lsn).cloned()).flatten();
     let found = event.or(across.as_ref());
     let Some(What::Checkpoint { checkpoint, .. }) = found.map(|event| &event.what) else {
         let wrong_size = facts.and_then(|facts| library.wrong_size(facts).map(|found| (facts.name, found)));
@@ -120,7 +132,7 @@ fn find_checkpoint(
     }
     let minimum = startup.min_recovery_point;
     let has_minimum = minimum > startup.redo_lsn && minimum != Lsn::INVALID;
-    if has_minimum && history.owner(Lsn(minimum.0 - 1)) != startup.min_recovery_timeline {
+    if has_minimum && history.owner(Lsn(minimum.0.saturating_sub(1))) != startup.min_recovery_timeline {
         let message = words::no_minimum(history.timeline, minimum, startup.min_recovery_timeline, major);
         return Err((Refusal::NotDescendant, message));
     }
@@ -128,8 +140,8 @@ fn find_checkpoint(
 }
 
 /// The first checkpoint whose redo is `redo`, where only that is known of a backup.
-fn checkpoint_of_redo(library: &Library<'_>, history: &History, redo: Lsn) -> Option<Lsn> {
-    let route = Route::from(library, history, redo);
+fn checkpoint_of_redo(routes: &Routes<'_>, history: &History, redo: Lsn) -> Option<Lsn> {
+    let route = routes.from(history, redo);
     let is_its = |event: &&Event| matches!(&event.what, What::Checkpoint { checkpoint, .. } if checkpoint.redo == redo);
     route.others().find(is_its).map(|event| event.lsn)
 }
@@ -147,7 +159,7 @@ struct Start {
 
 /// Replays from the checkpoint's redo.
 fn replay<'a>(
-    library: &'a Library<'a>,
+    routes: &Routes<'a>,
     startup: &Startup,
     request: &Request<'_>,
     history: History,
@@ -155,7 +167,7 @@ fn replay<'a>(
 ) -> Result<Prediction<'a>, StoreError> {
     let Start { lsn: checkpoint_lsn, checkpoint, is_minimal } = start;
     let redo = checkpoint.redo;
-    let route = Route::from(library, &history, redo);
+    let (library, route) = (routes.library, routes.from(&history, redo));
     let mut prediction = Prediction {
         refusal: None,
         fatal: None,

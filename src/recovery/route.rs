@@ -120,37 +120,13 @@ pub fn pick(
 }
 
 impl<'a> Route<'a> {
-    /// Follows the WAL from the record at `start`.
+    /// Follows the WAL from the record at `start`. Many ways in one library: see [`Routes`](super::routes::Routes).
     pub fn from(library: &'a Library<'a>, history: &History, start: Lsn) -> Self {
-        let size = library.segment_size;
-        let mut legs: Vec<Leg<'a>> = Vec::new();
-        let mut number = start.segment(size);
-        let mut current = TimelineId(0);
-        // The record that is open at the end of the last leg, with what the walk knows of it.
-        let mut before: Option<Range> = None;
+        let mut follower = Follower::new(library, history, start);
         loop {
-            let Some(timeline) = pick(library, history, number, current) else {
-                let newest = history.owner(Lsn(number.end(size).0.saturating_sub(1)));
-                return Self { legs, end: End::NoFile(library.name(newest, number)) };
-            };
-            let Some(facts) = library.facts(timeline, number) else {
-                return Self { legs, end: End::NoFile(library.name(timeline, number)) };
-            };
-            current = timeline;
-            if let Some(found) = library.wrong_size(facts) {
-                return Self { legs, end: End::WrongSize { segment: facts.name, found } };
+            if let Err(end) = follower.step() {
+                return Self { legs: follower.legs, end };
             }
-            let (good_to, end, range) = match enter(library, facts, before.take(), start, &mut legs) {
-                Ok(entered) => entered,
-                Err(end) => return Self { legs, end },
-            };
-            let from = start.max(facts.start);
-            legs.push(Leg { timeline, number, from, to: good_to, facts, crossing: None });
-            if let Some(end) = end {
-                return Self { legs, end };
-            }
-            before = range;
-            number = number.next();
         }
     }
 
@@ -251,6 +227,57 @@ impl<'a> Route<'a> {
             })
         };
         self.legs.iter().filter_map(of_leg).collect()
+    }
+}
+
+/// A server on its way.
+pub(super) struct Follower<'a, 'h> {
+    library: &'a Library<'a>,
+    history: &'h History,
+    start: Lsn,
+    /// The segment that is asked for next.
+    pub(super) number: SegmentNumber,
+    /// The timeline of the last file (0: none).
+    current: TimelineId,
+    /// What the next file goes on from: the last file alone, or, if no record ended in that, with those in front of it.
+    before: Option<Range>,
+    /// The files so far.
+    pub(super) legs: Vec<Leg<'a>>,
+}
+
+impl<'a, 'h> Follower<'a, 'h> {
+    pub(super) fn new(library: &'a Library<'a>, history: &'h History, start: Lsn) -> Self {
+        let number = start.segment(library.segment_size);
+        Self { library, history, start, number, current: TimelineId(0), before: None, legs: Vec::new() }
+    }
+
+    /// Goes through the next file.
+    ///
+    /// # Errors
+    /// The way ends in that file, which is then the last of the legs, or in front of it.
+    pub(super) fn step(&mut self) -> Result<(), End> {
+        let (library, number) = (self.library, self.number);
+        let Some(timeline) = pick(library, self.history, number, self.current) else {
+            let newest = self.history.owner(Lsn(number.end(library.segment_size).0.saturating_sub(1)));
+            return Err(End::NoFile(library.name(newest, number)));
+        };
+        let Some(facts) = library.facts(timeline, number) else {
+            return Err(End::NoFile(library.name(timeline, number)));
+        };
+        self.current = timeline;
+        if let Some(found) = library.wrong_size(facts) {
+            return Err(End::WrongSize { segment: facts.name, found });
+        }
+        let before = self.before.take();
+        let (to, end, range) = enter(library, facts, before, self.start, &mut self.legs)?;
+        let from = self.start.max(facts.start);
+        self.legs.push(Leg { timeline, number, from, to, facts, crossing: None });
+        if let Some(end) = end {
+            return Err(end);
+        }
+        self.before = range;
+        self.number = number.next();
+        Ok(())
     }
 }
 

@@ -223,13 +223,18 @@ fn other_lines(bytes: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Writes a file whole: what is there before is replaced in one step, or not at all.
+/// Writes a file whole. One that is there already is an error, unless it is to be replaced.
 fn write_file(path: &Path, bytes: &[u8], replace: bool) -> io::Result<()> {
     if !replace {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
         file.write_all(bytes)?;
         return file.sync_all();
     }
+    replace_file(path, bytes)
+}
+
+/// Writes a file whole, in the place of what is there: in one step, or not at all.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);

@@ -2,7 +2,8 @@
 
 use super::held;
 use super::library::Library;
-use super::model::{Request, leads_through, predict};
+use super::model::{Request, leads_through, predict_along};
+use super::routes::Routes;
 use super::target::Target;
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
@@ -43,6 +44,7 @@ pub fn windows(
 ) -> Result<Vec<Window>, StoreError> {
     let mut timelines: BTreeSet<TimelineId> = library.all().map(|(timeline, _, _)| timeline).collect();
     timelines.extend(library.plan.histories.keys());
+    let routes = Routes::new(library);
     let mut windows = Vec::new();
     for (index, backup) in backups.iter().enumerate() {
         let foreign = backup.system_identifier.is_some_and(|id| id != library.system_id);
@@ -50,14 +52,14 @@ pub fn windows(
             continue;
         }
         for timeline in timelines.iter().filter(|timeline| **timeline >= backup.timeline) {
-            windows.extend(window(library, index, backup, *timeline, major)?);
+            windows.extend(window(&routes, index, backup, *timeline, major)?);
         }
     }
     Ok(windows)
 }
 
 fn window(
-    library: &Library<'_>,
+    routes: &Routes<'_>,
     index: usize,
     backup: &BaseBackup,
     timeline: TimelineId,
@@ -71,7 +73,7 @@ fn window(
         major,
         clock: &clock,
     };
-    let prediction = predict(library, backup, &request)?;
+    let prediction = predict_along(routes, backup, &request)?;
     let (Some(consistent), Some(history), Some(route)) =
         (prediction.consistent, &prediction.history, &prediction.route)
     else {
@@ -82,15 +84,15 @@ fn window(
     if consistent > end || !leads_through(history, backup) {
         return Ok(None);
     }
-    let begun = |checkpoint: CheckPoint| held::begins(library, history, checkpoint.time, prediction.redo);
+    let begun = |checkpoint: CheckPoint| held::begins(routes, history, checkpoint.time, prediction.redo);
     let times_of = |from: Lsn, to: Lsn| route.transactions(from, to).times;
     let replayed_before = times_of(Lsn::INVALID, consistent).map(|times| times.max);
     let earliest = prediction.checkpoint.map(begun).max(replayed_before);
-    let alone = |checkpoint: CheckPoint| PgTime(checkpoint.time.0.saturating_add(held::SECOND));
+    let alone = |checkpoint: CheckPoint| checkpoint.time.plus(held::SECOND);
     let earliest_alone = prediction.checkpoint.map(alone).max(earliest);
     let latest = times_of(Lsn::INVALID, end).map(|times| times.last);
     let largest = times_of(consistent, end).map(|times| times.max);
-    let latest_target = if major >= Major::V13 { largest.map(|time| PgTime(time.0 - 1)) } else { largest };
+    let latest_target = if major >= Major::V13 { largest.map(|time| time.plus(-1)) } else { largest };
     Ok(Some(Window {
         backup: index,
         timeline,

@@ -7,10 +7,12 @@
 
 use crate::audit::Audit;
 use crate::finding::{Code, Finding, Severity};
+use crate::recovery::settings::replace_file;
 use crate::wal::SystemId;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A loss that is known.
@@ -71,6 +73,14 @@ pub enum BaselineError {
         /// What is wrong.
         detail: String,
     },
+    /// It cannot be kept from being changed by others at the same time.
+    #[error("cannot lock the baseline with {}: {source}", path.display())]
+    Lock {
+        /// The file beside it that is locked.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Writing failed.
     #[error("cannot write the baseline {}: {source}", path.display())]
     Write {
@@ -102,19 +112,30 @@ impl Baseline {
         Ok(read)
     }
 
-    /// Writes the baseline: whole, or not at all.
+    /// Reads the baseline at `path`, changes it and writes it, and gives what it is then. Others that do so meanwhile wait:
+    /// what one of them accepts, another one keeps.
+    pub fn update(path: &Path, change: impl FnOnce(&mut Self)) -> Result<Self, BaselineError> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".lock");
+        let beside = PathBuf::from(beside);
+        let failed = |source: io::Error| BaselineError::Lock { path: beside.clone(), source };
+        make_folder_of(path).map_err(failed)?;
+        // Not the baseline itself, which is another file each time it is written. The lock ends with the open file.
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).open(&beside).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let mut baseline = Self::load(path)?;
+        change(&mut baseline);
+        baseline.save(path)?;
+        Ok(baseline)
+    }
+
+    /// Writes the baseline: whole, or not at all. What was there is replaced: to add to it, see [`Self::update`].
     pub fn save(&self, path: &Path) -> Result<(), BaselineError> {
         let failed = |source: io::Error| BaselineError::Write { path: path.to_owned(), source };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(failed)?;
-        }
-        let mut fresh = path.as_os_str().to_owned();
-        fresh.push(".new");
-        let fresh = PathBuf::from(fresh);
+        make_folder_of(path).map_err(failed)?;
         let text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))? + "\n";
-        let mut file = std::fs::File::create(&fresh).map_err(failed)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-        std::fs::rename(&fresh, path).map_err(failed)
+        replace_file(path, text.as_bytes()).map_err(failed)
     }
 
     /// Adds a loss; one that was accepted before in the same file is replaced.
@@ -148,6 +169,10 @@ impl Baseline {
         };
         self.accepted.iter().find(fits).map(|accepted| accepted.reason.as_str())
     }
+}
+
+fn make_folder_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)
 }
 
 /// What tells a finding from every other: all that it says of what is wrong, and where that is stored. What it costs is not
@@ -231,6 +256,32 @@ mod tests {
         assert_eq!(baseline.reason_for(&known, None), Some("the disk of May"));
         assert_eq!(baseline.reason_for(&missing.clone().in_segment("000000010000000000000008"), None), None);
         assert_eq!(baseline.reason_for(&missing, None), None);
+    }
+
+    #[test]
+    fn what_many_accept_at_once_is_all_kept() {
+        const EACH: u32 = 20;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/known.json");
+        let accept = |number: u32| {
+            let accepted = Accepted {
+                segment: format!("0000000100000000{number:08X}"),
+                reason: "known".to_owned(),
+                accepted_at: "2026-01-01T00:00:00Z".to_owned(),
+                through: None,
+                codes: Vec::new(),
+                lsns: Vec::new(),
+                system_identifier: None,
+                digests: Vec::new(),
+            };
+            Baseline::update(&path, |baseline| baseline.accept(accepted)).unwrap();
+        };
+        std::thread::scope(|scope| {
+            for first in (0..6).map(|thread| thread * EACH) {
+                scope.spawn(move || (first..first + EACH).for_each(accept));
+            }
+        });
+        assert_eq!(Baseline::load(&path).unwrap().accepted.len(), 120);
     }
 
     #[test]

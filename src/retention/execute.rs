@@ -134,14 +134,16 @@ fn carry_out(
     let mut journal = Journal { file: open(&path, OpenOptions::new().append(true))?, path };
     let count = counted(cleanup.remove.len() as u64, "file");
     journal.write(&format!("cleanup of {}: {count} to go", archive.location()))?;
+    // Before the first one goes it is sure that lines can be written and stay.
+    journal.sync()?;
     let ended = match trash {
         Some(trash) => move_all(archive, cleanup, trash, &mut journal, gone),
         None => remove_all(archive, cleanup, &mut journal, gone),
     };
     match &ended {
-        Ok(()) => journal.write("done")?,
+        Ok(()) => journal.write("done").and_then(|()| journal.sync())?,
         // The file may be what failed: the error itself is what counts.
-        Err(error) => drop(journal.write(&error.to_string())),
+        Err(error) => drop(journal.write(&error.to_string()).and_then(|()| journal.sync())),
     }
     ended
 }
@@ -192,6 +194,12 @@ impl Journal {
         let line = format!("{} {}\n", Clock::utc().iso(clock::now()), crate::report::printable(line));
         let failed = |source| ExecuteError::State { path: self.path.clone(), source };
         self.file.write_all(line.as_bytes()).map_err(failed)
+    }
+
+    /// What was written stays, whatever becomes of the machine.
+    fn sync(&self) -> Result<(), ExecuteError> {
+        let failed = |source| ExecuteError::State { path: self.path.clone(), source };
+        self.file.sync_data().map_err(failed)
     }
 
     fn file(&mut self, verb: &str, ruled: &Ruled) -> Result<(), ExecuteError> {

@@ -37,7 +37,7 @@ impl Ends {
     /// Those among `events`, and the others.
     ///
     /// # Errors
-    /// They cannot be compressed.
+    /// They cannot be compressed, or are more than can be unpacked.
     pub(crate) fn split(events: &[Event]) -> std::io::Result<(Self, Vec<Event>)> {
         let in_order = events.is_sorted_by(|a, b| a.lsn < b.lsn);
         let mut others = Vec::new();
@@ -76,7 +76,11 @@ impl Ends {
         xids.finish(out);
         kinds.finish(out);
         ends.extras = squeeze(&extras)?;
-        Ok((ends, others))
+        // As many as can be taken out again.
+        match Open::at(&ends.columns) {
+            Some(_) => Ok((ends, others)),
+            None => Err(std::io::ErrorKind::FileTooLarge.into()),
+        }
     }
 
     /// What [`bytes`](Self::bytes) gave, from where it was kept. `None`: it is none of that.

@@ -32,7 +32,8 @@ impl Folded {
     }
 
     fn list(&self) -> Vec<Event> {
-        // To go on with fewer events than there are would be a wrong answer.
+        // To go on with fewer events than there are would be a wrong answer. Where packing gives what cannot be unpacked,
+        // `of` refuses, and a list stays a list.
         self.ends.among(&self.others).unwrap_or_else(|| unreachable!("ends are checked before they are kept"))
     }
 }

@@ -25,8 +25,26 @@ impl PgTime {
         self.0.saturating_add(POSTGRES_EPOCH_UNIX_SECONDS * 1_000_000)
     }
 
+    /// The time `micros` later, or as late as there is; earlier, or as early as there is, where they are negative.
+    #[must_use]
+    pub const fn plus(self, micros: i64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
     /// Microseconds from `earlier` to here; negative where `earlier` is later.
     pub const fn micros_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_in_wal_is_too_late_or_too_early_to_go_on_from() {
+        let (latest, earliest) = (PgTime::from_unix_seconds(i64::MAX), PgTime(i64::MIN));
+        assert_eq!((latest.plus(1_000_000), earliest.plus(-1)), (latest, earliest));
+        assert_eq!(PgTime(5).plus(-7), PgTime(-2));
     }
 }

@@ -7,6 +7,7 @@ use crate::backup::{BackupEnd, BaseBackup};
 use crate::recovery::held;
 use crate::recovery::library::Library;
 use crate::recovery::model::{Prediction, Request};
+use crate::recovery::routes::Routes;
 use crate::recovery::target::Target;
 use crate::scan::event::{Event, What};
 use crate::timeline::History;
@@ -110,8 +111,9 @@ fn too_late(
     }
     let checkpoint = prediction.checkpoint?;
     let history = prediction.history.as_ref()?;
-    if held::begins(library, history, checkpoint.time, prediction.redo) <= time
-        || held::is_shown(library, history, time, prediction.redo)
+    let routes = Routes::new(library);
+    if held::begins(&routes, history, checkpoint.time, prediction.redo) <= time
+        || held::is_shown(&routes, history, time, prediction.redo)
     {
         return None;
     }

@@ -47,7 +47,9 @@ impl<S: Sink> Walk<S> {
         }
         let lsn = self.partial.start;
         let offset = usize::try_from(lsn.bytes_since(begin)).unwrap_or(usize::MAX);
-        if let Some(expected) = page.get(offset..).and_then(|rest| length_by_checksum(rest, lsn)) {
+        let fitting =
+            page.get(offset..).and_then(|rest| length_by_checksum(rest, lsn, &mut self.length_tries));
+        if let Some(expected) = fitting {
             self.state = State::Between;
             self.doubtful_record(Fault::LengthAgainstChecksum { expected, found: self.partial.total }, lsn);
         }
@@ -74,7 +76,7 @@ impl<S: Sink> Walk<S> {
             && !self.suspect
             && written + TORN_BYTES <= extent
             && !record.is_some_and(|record| one_byte_is_wrong(record, header))
-            && length_by_checksum(rest, lsn).is_none();
+            && length_by_checksum(rest, lsn, &mut self.length_tries).is_none();
         if is_torn {
             let wound = self.new_wound(fault, lsn, lsn);
             self.assume_end(Ending::Zero { from: lsn }, wound);

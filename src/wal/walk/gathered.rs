@@ -47,19 +47,21 @@ pub fn check_gathered<C: Crc32c>(
 
 /// The length with which the record at the start of `rest` (the rest of its page) has the right checksum, whatever
 /// length it says. Looked for only before what may be the next record, or nothing: `lsn` is where the record
-/// starts, which the next one links to.
-pub(super) fn length_by_checksum(rest: &[u8], lsn: Lsn) -> Option<u32> {
+/// starts, which the next one links to. Each length that is tried takes one of `tries`; without any, none is found.
+pub(super) fn length_by_checksum(rest: &[u8], lsn: Lsn, tries: &mut usize) -> Option<u32> {
     let header: &[u8; HEADER_BYTES] = rest.first_chunk()?;
     let stored = RecordHeader::read(header)?.crc();
     let link = lsn.0.to_le_bytes();
+    let empty_from = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let may_end_at = |at: &usize| match rest.get(*at..) {
-        Some(next) if next.len() >= 16 => next.get(8..16) == Some(&link[..]) || next.iter().all(|b| *b == 0),
+        Some(next) if next.len() >= 16 => next.get(8..16) == Some(&link[..]) || *at >= empty_from,
         _ => true,
     };
     let mut state = CRC_START;
     let mut covered = HEADER_BYTES;
     for end in (HEADER_BYTES..=rest.len()).step_by(8).filter(may_end_at) {
         for length in end.saturating_sub(7).max(HEADER_BYTES)..=end {
+            *tries = tries.checked_sub(1)?;
             state = crc::update(state, rest.get(covered..length)?);
             covered = length;
             let length = u32::try_from(length).ok()?;
@@ -93,5 +95,50 @@ impl Tail {
 impl Head {
     pub(super) fn new(declared: u32) -> Self {
         Self { declared, have: 0, crc: 0, captured: Vec::new(), end: HeadEnd::Open }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LSN: Lsn = Lsn(0x100_0028);
+
+    /// A record of `length` bytes with the right checksum, which says that it is longer, and zeros behind it.
+    fn longer_than_it_is(length: u32, of: usize) -> Vec<u8> {
+        let mut bytes = vec![0; of];
+        let record = &mut bytes[..length as usize];
+        record[HEADER_BYTES..].fill(0x11);
+        record[..4].copy_from_slice(&length.to_le_bytes());
+        let data = crc::update(CRC_START, &record[HEADER_BYTES..]);
+        let checksum = crc::finish(crc::update(data, &record[..HEADER_BYTES - 4]));
+        record[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        record[..4].copy_from_slice(&(length + 100).to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn the_length_that_fits_the_checksum_is_found_where_tries_are_left() {
+        for length in [32, 61, 64] {
+            let rest = longer_than_it_is(length, 8192);
+            let mut tries = 8192;
+            assert_eq!(length_by_checksum(&rest, LSN, &mut tries), Some(length));
+            // Nothing is tried inside the record, where neither a link nor nothing follows.
+            assert!(8192 - tries <= 16, "{length}: {tries}");
+            assert_eq!(length_by_checksum(&rest, LSN, &mut 0), None);
+        }
+    }
+
+    /// Looking through what follows, again at each place where a record may end, would be 10¹³ bytes here.
+    #[test]
+    fn zeros_in_front_of_something_are_gone_over_once() {
+        let mut rest = longer_than_it_is(64, 32 << 20);
+        rest[40] ^= 1;
+        if let Some(last) = rest.last_mut() {
+            *last = 1;
+        }
+        let mut tries = usize::MAX;
+        assert_eq!(length_by_checksum(&rest, LSN, &mut tries), None);
+        assert!(usize::MAX - tries <= 32, "{tries}");
     }
 }

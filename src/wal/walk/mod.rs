@@ -92,6 +92,9 @@ pub struct Walk<S> {
     owner: TimelineId,
     owner_until: Lsn,
     partial: Tail,
+    /// How many more lengths are tried for records whose own cannot be right. WAL ends once, and so many pages are enough
+    /// for every wound that is kept; a file that is made to look like an end on each page is not to take longer for it.
+    length_tries: usize,
     /// Taken while it is in use.
     batch: Option<batch::Batch>,
     out: Walked,
@@ -117,6 +120,7 @@ impl<S: Sink> Walk<S> {
     pub fn new(setup: Setup, sink: S) -> Self {
         let (owner, owner_until) = setup.owners.at(setup.start);
         let at = setup.start;
+        let length_tries = MAX_WOUNDS * setup.format.page_bytes;
         Self {
             setup,
             sink,
@@ -135,6 +139,7 @@ impl<S: Sink> Walk<S> {
             owner,
             owner_until,
             partial: Tail::empty(),
+            length_tries,
             batch: Some(batch::Batch::default()),
             out: Walked::default(),
         }
