@@ -8,10 +8,12 @@ mod assess;
 mod by_target;
 mod cautions;
 mod path;
+mod problem;
 
 use around::{closest, lost, nearest, prepared};
 pub use assess::assess;
 use path::Path;
+pub use problem::{Problem, ProblemCode};
 
 use super::library::Library;
 use super::model::{Prediction, Request, refusal};
@@ -20,59 +22,6 @@ use super::target::{Position, Target};
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
 use crate::wal::{Lsn, PgTime, SegmentName, Xid};
-
-/// What speaks against a target.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[expect(missing_docs, reason = "CONTRACT names them: each is what its name in reports says")]
-pub enum ProblemCode {
-    TargetNotReached,
-    TargetBeforeBackup,
-    BeforeConsistency,
-    SegmentMissing,
-    SegmentDamaged,
-    TimelineNotFound,
-    TimelineNotDescendant,
-    NoUsableBackup,
-    ConsistencyNotReached,
-    WrongTimelineReplayed,
-    SubtransactionXid,
-    MultipleTargets,
-    AmbiguousTime,
-    AmbiguousName,
-    WalLevelMinimal,
-}
-
-impl ProblemCode {
-    /// The name in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TargetNotReached => "target-not-reached",
-            Self::TargetBeforeBackup => "target-before-backup",
-            Self::BeforeConsistency => "before-consistency",
-            Self::SegmentMissing => "segment-missing",
-            Self::SegmentDamaged => "segment-damaged",
-            Self::TimelineNotFound => "timeline-not-found",
-            Self::TimelineNotDescendant => "timeline-not-descendant",
-            Self::NoUsableBackup => "no-usable-backup",
-            Self::ConsistencyNotReached => "consistency-not-reached",
-            Self::WrongTimelineReplayed => "wrong-timeline-replayed",
-            Self::SubtransactionXid => "subtransaction-xid",
-            Self::MultipleTargets => "multiple-targets",
-            Self::AmbiguousTime => "ambiguous-time",
-            Self::AmbiguousName => "ambiguous-name",
-            Self::WalLevelMinimal => "wal-level-minimal",
-        }
-    }
-}
-
-/// One thing that speaks against a target, in a sentence.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Problem {
-    /// What.
-    pub code: ProblemCode,
-    /// In a sentence.
-    pub message: String,
-}
 
 /// A target near the one that was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
