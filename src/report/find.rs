@@ -103,7 +103,7 @@ fn event_answer(found: &Found<'_>, names: &Names, major: Major, clock: &Clock) -
         unnamed_files: tables.unnamed.iter().map(|file| file.path()).collect(),
         dropped_files: tables::dropped_files(happening).iter().map(|file| file.path()).collect(),
         rows: happening.deeds.as_ref().map(|deeds| deeds.rows),
-        stop_before: stop_before(happening, major),
+        stop_before: stop_before(happening, names, major),
         losses: happening.losses.iter().map(|loss| loss.name()).collect(),
     }
 }
@@ -129,17 +129,19 @@ fn subtransactions(happening: &Happening) -> Vec<Xid> {
 }
 
 /// The options for `resolve` that stop just before a loss.
-fn stop_before(happening: &Happening, major: Major) -> Option<String> {
+fn stop_before(happening: &Happening, names: &Names, major: Major) -> Option<String> {
     let event = &happening.event;
     let timeline = event.owner;
     match &event.what {
         What::End(_) if !happening.losses.is_empty() => {
             Some(format!("--target-xid {} --exclusive --target-timeline {timeline}", event.xid))
         }
-        // The files of a database go before its transaction commits.
-        What::Database { created: false, .. } | What::Tablespace { created: false, .. }
-            if major >= Major::V10 =>
-        {
+        // A database is made unusable before its files go, and both count before its transaction commits.
+        What::Database { created: false, database } if major >= Major::V10 => {
+            let first = names.invalidated(timeline, *database, event.lsn).unwrap_or(event.lsn);
+            Some(format!("--target-lsn {first} --exclusive --target-timeline {timeline}"))
+        }
+        What::Tablespace { created: false, .. } if major >= Major::V10 => {
             Some(format!("--target-lsn {} --exclusive --target-timeline {timeline}", event.lsn))
         }
         _ => None,
