@@ -1,4 +1,5 @@
-//! Where `find` says to stop before a database goes, and when databases went, on real servers.
+//! Where `find` says to stop before a database goes, and when databases went, on real servers; and transactions whose numbers
+//! are given again.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -115,4 +116,25 @@ fn a_database_is_found_by_time_in_the_catalog_alone() {
         assert_eq!(ask("drop-database", more), ["d1", "d2"]);
         assert_eq!(ask("create-database", more), ["d2", "d3"]);
     }
+}
+
+/// Two transactions of number 701, 2³² apart: one drops a table, the other only writes to one. The two segments of 1 MiB are
+/// put together by hand: a checkpoint with its epoch, an insert, and a commit.
+#[test]
+fn a_number_that_is_given_again_is_another_transaction() {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/numbers-again");
+    let (status, answer) = find(&archive, &["--no-catalog", "--xid", "701"]);
+    let files = |event: &Value| event["unnamed_files"].clone();
+    let told: Vec<(Value, Value)> = answer["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| (files(event), event["rows"]["inserted"].clone()))
+        .collect();
+    assert_eq!(status, 0);
+    let expected = [
+        (serde_json::json!(["base/5/19999", "base/5/20001"]), 1.into()),
+        (serde_json::json!(["base/5/20002"]), 1.into()),
+    ];
+    assert_eq!(told, expected, "{answer}");
 }

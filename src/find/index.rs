@@ -48,7 +48,7 @@ impl Index {
             .map(|event| times.told(event))
             .collect();
         sort(&mut events);
-        let deeds = AllDeeds::of(library, &across.activities, &events);
+        let deeds = AllDeeds::of(library, &across, &events);
         let epochs = Epochs::of(all_events(library, &across));
         let happenings = events.into_iter().map(|event| happening(library, &deeds, &epochs, event)).collect();
         Self { happenings, across }
