@@ -29,7 +29,7 @@ pub fn can_narrow(query: &Query) -> bool {
     }
     let window = query.window_us.is_some();
     let around = query.time.is_some() && !window;
-    let filtered = query.kind.is_some() || query.table.is_some() || query.databases.is_some();
+    let filtered = !query.kinds.is_empty() || query.table.is_some() || query.databases.is_some();
     let within = query.since.is_some()
         || query.until.is_some()
         || window
