@@ -52,7 +52,7 @@ fn question(random: &mut Random, index: &Index) -> Query {
         query.timeline = Some(TimelineId(1 + u32::try_from(random.below(3)).unwrap()));
     }
     if random.below(4) == 0 && (query.since.is_some() || query.xid.is_some()) {
-        query.kind = Some(KINDS[random.below(KINDS.len())].to_owned());
+        query.kinds = vec![KINDS[random.below(KINDS.len())].to_owned()];
     }
     query
 }

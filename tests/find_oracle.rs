@@ -88,7 +88,7 @@ fn what_was_lost_is_found_by_its_kind() {
         with_index(version, |recording, index| {
             let events = recording.oracle["events"].as_array().unwrap();
             for (part, kind) in [("-drop", "drop"), ("-trunc", "truncate")] {
-                let by_kind = Query { kind: Some(kind.to_owned()), ..Query::default() };
+                let by_kind = Query { kinds: vec![kind.to_owned()], ..Query::default() };
                 let found = by_kind.run(index, &Names::default());
                 assert!(!found.is_empty(), "{version}: no {kind}");
                 let named = |event: &&Value| event["name"].as_str().is_some_and(|name| name.contains(part));

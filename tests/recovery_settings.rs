@@ -7,9 +7,10 @@ mod support;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use support::{Backup, Server, account, backup, server, tools};
 use walproof::clock::Clock;
 use walproof::recovery::fetch::copy_command;
@@ -141,4 +142,34 @@ accepted! {
     accepted_by_16 16
     accepted_by_17 17
     accepted_by_18 18
+}
+
+/// Two names that differ in bytes which are no UTF-8 are two names, and the server gets the bytes.
+#[test]
+fn a_name_in_another_encoding() {
+    let server = Server::create(15).start();
+    server.sql("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+    let backup = server.backup("before");
+    let mut latin = server.client_of("latin");
+    for code in [232, 233] {
+        latin.execute(&format!("SELECT pg_create_restore_point('caf' || chr({code}))"), &[]).unwrap();
+    }
+    server.archive_everything();
+    let walproof = |command: &str, arguments: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_walproof"));
+        program.arg(command).arg(server.archive()).args(["--no-catalog", "--format", "json"]).args(arguments);
+        let output = program.output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let found = walproof("find", &["--name", "caf\\xe9"]);
+    assert_eq!(found["events"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found["events"][0]["name"], "caf\\xE9");
+    let path = backup.path().display().to_string();
+    let resolved = walproof("resolve", &["--backup", &path, "--target-name", "caf\\xE9"]);
+    assert_eq!(resolved["stop"]["record_lsn"], found["events"][0]["lsn"], "{resolved}");
+    let files = resolved["files"].to_string();
+    assert!(files.contains("caf\\\\351"), "{files}");
+    let log = recover(&backup, server.archive(), &TargetSetting::Name("caf\\xE9".to_owned()), true);
+    let stopping = log.lines().find(|line| line.contains("recovery stopping at restore point"));
+    assert!(stopping.is_some_and(|line| line.contains("caf\u{fffd}")), "{log}");
 }

@@ -211,15 +211,16 @@ fn other_cluster(
         (Some(first), _) => format!("{first}"),
         _ => String::new(),
     };
+    let (stand, are, them) = if files.len() == 1 { ("stands", "is", "it") } else { ("stand", "are", "them") };
     let (code, message) = if earlier {
         (
             Code::EarlierCluster,
-            format!("{what} stand before this one's, {between}: no recovery leads from them to it"),
+            format!("{what} {stand} before this one's, {between}: no recovery leads from {them} to it"),
         )
     } else {
         (
             Code::ForeignCluster,
-            format!("{what} are mixed in with this one's, {between}: two servers archive to one place"),
+            format!("{what} {are} mixed in with this one's, {between}: two servers archive to one place"),
         )
     };
     let mut finding = Finding::new(code, message).expecting(newest.system_id, id.system_id);

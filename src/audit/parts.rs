@@ -43,9 +43,13 @@ fn earlier_cluster(audit: &Audit, earlier: &Audit, group: &str) -> Option<Findin
     let (newest, system_id) = (audit.system_id?, earlier.system_id?);
     let versions: Vec<&str> = earlier.versions.iter().map(|major| major.name()).collect();
     let message = format!(
-        "{} segments of an earlier cluster (system identifier {system_id}, PostgreSQL {}) stand in {group}: no recovery \
-         leads from them to this one's",
-        earlier.segments.total,
+        "{} of an earlier cluster (system identifier {system_id}, PostgreSQL {}) in {group}: no recovery leads from there \
+         to this one's",
+        if earlier.segments.total == 1 {
+            "1 segment".to_owned()
+        } else {
+            format!("{} segments", earlier.segments.total)
+        },
         versions.join(", "),
     );
     Some(Finding::new(Code::EarlierCluster, message).expecting(newest, system_id))

@@ -1,7 +1,7 @@
 //! Catalogs of parts of one archive as one.
 
 use super::database::{Catalog, CatalogError};
-use super::offline::Offline;
+use super::offline::{Offline, UPDATED};
 use super::rows::put;
 use crate::archive::{Entry, Inventory};
 use crate::backup::{self, BaseBackup, Problem};
@@ -36,6 +36,10 @@ pub fn merge(parts: &[PathBuf], target: &Path) -> Result<Catalog, CatalogError> 
             listings.iter().flat_map(|listing| listing.discovered.backups.iter().cloned()).collect();
         let problems: Vec<Problem> =
             listings.iter().flat_map(|listing| listing.discovered.problems.iter().cloned()).collect();
+        // The whole is as old as its oldest part.
+        if let Some(updated) = listings.iter().map(|listing| listing.updated).min().flatten() {
+            merged.put_documents(&[(UPDATED, to_bytes(&updated))])?;
+        }
         merged.put_documents(&[
             ("archive", to_bytes(&location)),
             ("inventory", to_bytes(&one_inventory(listings))),

@@ -8,7 +8,7 @@ use crate::archive::{
 };
 use crate::backup::{BaseBackup, Discovered, Problem};
 use crate::pack::{Pack, from_bytes, to_bytes};
-use crate::wal::WalFileName;
+use crate::wal::{PgTime, WalFileName};
 use rusqlite::{OptionalExtension, params};
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -22,6 +22,11 @@ const DOCUMENT_BYTES_MAX: u64 = 1 << 32;
 /// Listings are repetitive.
 const DOCUMENT_LEVEL: i32 = 1;
 
+/// The document that says when.
+pub(super) const UPDATED: &str = "updated";
+/// The time is not written again within this.
+const UPDATED_STEP_US: i64 = 1_000_000;
+
 /// An archive as it was at the last run.
 #[derive(Debug)]
 pub struct Offline {
@@ -32,6 +37,8 @@ pub struct Offline {
     /// Its own accounts of base backups.
     pub discovered: Discovered,
     pub(super) histories: Vec<(PathBuf, Vec<u8>)>,
+    /// When it was last seen to hold all that the archive had, where that was written down.
+    pub updated: Option<PgTime>,
 }
 
 impl Catalog {
@@ -56,7 +63,27 @@ impl Catalog {
             ("inventory", to_bytes(inventory)),
             ("histories", to_bytes(&histories)),
             ("backups", to_bytes(&backups)),
-        ])
+        ])?;
+        self.note_time();
+        Ok(())
+    }
+
+    /// Writes down that the catalog holds what the archive has now. Where that cannot be written, an earlier time stands.
+    fn note_time(&mut self) {
+        let now = crate::clock::now();
+        let is_told = |then: PgTime| (0..UPDATED_STEP_US).contains(&now.0.saturating_sub(then.0));
+        if !matches!(self.updated(), Ok(Some(then)) if is_told(then)) {
+            let _ = self.put_documents(&[(UPDATED, to_bytes(&now))]);
+        }
+    }
+
+    /// When the catalog was last brought up to date.
+    pub(super) fn updated(&self) -> Result<Option<PgTime>, CatalogError> {
+        match self.document(UPDATED) {
+            Ok(time) => Ok(Some(time)),
+            Err(CatalogError::Lacks { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What was kept of the archive.
@@ -67,6 +94,7 @@ impl Catalog {
             inventory: self.document("inventory")?,
             histories: self.document("histories")?,
             discovered: Discovered { backups: backups.0, problems: backups.1 },
+            updated: self.updated()?,
         })
     }
 

@@ -190,6 +190,7 @@ impl Catalog {
             inventory,
             discovered,
             histories: self.document("histories")?,
+            updated: self.updated()?,
         };
         Ok((offline, Keeper::of_rows(self, rows), frame.unseen))
     }

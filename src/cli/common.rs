@@ -6,7 +6,7 @@ use crate::audit::{AuditError, Options, Progress};
 use crate::clock::{Clock, UnknownZone};
 use crate::report::json::Document;
 use crate::report::printable;
-use crate::report::text::Palette;
+use crate::report::text::{Palette, shell_word};
 use crate::scan::Detail;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -158,6 +158,25 @@ impl CommonArgs {
     /// The zone for times.
     pub(super) fn clock(&self) -> Result<Clock, CommandError> {
         Ok(Clock::new(&self.timezone)?)
+    }
+
+    /// The options that another command about this archive needs, too, as words for a shell: in front of each stands a blank.
+    pub(super) fn as_given(&self) -> String {
+        let mut words = String::new();
+        let mut add = |name: &str, value: &str| words.extend([" ", name, " ", &shell_word(value)]);
+        if self.layout != LayoutChoice::Auto {
+            add("--layout", &self.layout.to_string());
+        }
+        for path in &self.backup {
+            add("--backup", &path.to_string_lossy());
+        }
+        if self.timezone != "UTC" {
+            add("--timezone", &self.timezone);
+        }
+        if let Some(path) = &self.catalog {
+            add("--catalog", &path.to_string_lossy());
+        }
+        words
     }
 
     /// The archive.

@@ -2,6 +2,7 @@
 
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
+use super::find_notes::{About, is_file, relation_name};
 use super::lookup::look_up;
 use super::reading::Reading;
 use crate::audit::{self, Options};
@@ -10,17 +11,15 @@ use crate::catalog::Unseen;
 use crate::clock::{self, Clock};
 use crate::find::loss::Loss;
 use crate::find::prune::can_narrow;
-use crate::find::query::{Found, KINDS, is_subtransaction};
+use crate::find::query::KINDS;
 use crate::find::{Index, Order, Query};
 use crate::names::{self, Names};
 use crate::recovery::Library;
 use crate::report::find;
 use crate::report::json::Document;
-use crate::report::text::counted;
 use crate::scan::Detail;
 use crate::scan::catalog_rows::Sighting;
-use crate::scan::event::What;
-use crate::wal::{Lsn, PgTime, TimelineId, Xid};
+use crate::wal::{Lsn, PgTime, TimelineId, Xid, byte_text};
 use clap::{Args, ValueEnum};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -59,24 +58,24 @@ pub(super) struct FindArgs {
     /// The event whose record holds this position, else its neighbours
     #[arg(long, value_name = "L")]
     lsn: Option<Lsn>,
-    /// The restore point of this name
+    /// The restore point of this name; a byte of it that is no text as \xNN
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// commit, abort, prepare, restore-point, checkpoint, drop, truncate, …
-    #[arg(long, value_name = "KIND")]
-    kind: Option<String>,
+    /// commit, abort, prepare, restore-point, checkpoint, drop, truncate, … (repeatable, or with commas)
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    kind: Vec<String>,
     /// What made, removed or changed this relation: [SCHEMA.]NAME, or its file's number or path
     #[arg(long, value_name = "NAME")]
-    table: Option<String>,
+    pub(super) table: Option<String>,
     /// Only this timeline
     #[arg(long, value_name = "N")]
     timeline: Option<u32>,
     /// Only this database
     #[arg(long, value_name = "OID|NAME")]
     database: Option<String>,
-    /// Only so many
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    /// Only so many, one at least
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
     /// lsn, time, or rows (most rows first)
     #[arg(long, value_enum, default_value = "lsn")]
     order: OrderChoice,
@@ -93,20 +92,30 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
     let rows = rows_of_backups(common)?;
     let wants_names = args.table.as_deref().is_some_and(|table| !is_file(table))
         || args.database.as_deref().is_some_and(|database| database.parse::<u32>().is_err());
-    let answer = |library: &Library<'_>, index: &Index, unseen: Unseen| {
+    let answer = |reading: &Reading, library: &Library<'_>, index: &Index, unseen: Unseen| {
         let names = Names::of(library, &index.across.sightings, &index.across.events, rows.clone());
         let mut query = query.clone();
         query.databases = args.database.as_deref().map(|wanted| databases(wanted, &names)).transpose()?;
-        check_table(args.table.as_deref(), &names)?;
         let found = query.run(index, &names);
-        let mut notes = notes(&query, &found, index, &names);
-        notes.extend(incomplete(&query, index, &names));
-        notes.extend(not_listed(unseen));
-        let answer = find::answer(&found, &names, library.major, &clock, read_as.clone(), notes);
+        let limit = args.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let shown = found.get(..limit).unwrap_or(&found);
+        let about = About { args, query: &query, index, names: &names, clock: &clock };
+        let said = find::Said {
+            read_as: read_as.clone(),
+            notes: about.notes(&found, shown.len(), unseen),
+            table: query.table.clone(),
+        };
+        let answer = find::answer(shown, &names, library.major, &clock, said);
         let location = &common.archive;
         match common.format {
-            Format::Text => common::answer(&find::render(&answer, location, common.palette()))?,
-            Format::Json => common::document(&Document::new("find", location, &answer))?,
+            Format::Text => {
+                let text = find::render(&answer, location, &common.as_given(), common.palette());
+                common::answer(&(text + &reading.as_of_line(&clock)))?;
+            }
+            Format::Json => {
+                let document = Document::new("find", location, &answer).as_of(reading.as_of(&clock));
+                common::document(&document)?;
+            }
         }
         Ok(if found.is_empty() { Status::Bad } else { Status::Good })
     };
@@ -120,65 +129,7 @@ pub(super) fn run(args: &FindArgs) -> Result<Status, CommandError> {
     let library = reading.library(common, &options)?;
     let survey = audit::join(&reading.plan, library.every_file());
     let unseen = audit::judge(&reading.plan, &survey, &options).segments.into();
-    answer(&library, &Index::of(&library), unseen)
-}
-
-/// What happened in WAL that is missing or damaged is in no answer, whether somebody accepted the loss or not.
-fn not_listed(unseen: Unseen) -> Option<String> {
-    let counts = [(unseen.missing, "missing"), (unseen.damaged, "damaged")];
-    let told: Vec<String> = counts
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{} {what}", counted(count, "segment")))
-        .collect();
-    (!told.is_empty()).then(|| {
-        format!(
-            "{}: what happened there may not be listed here (walproof verify says where)",
-            told.join(", ")
-        )
-    })
-}
-
-/// What a person should know about an answer.
-fn notes(query: &Query, found: &[Found<'_>], index: &Index, names: &Names) -> Vec<String> {
-    let Some(xid) = query.xid else { return dropped_too(query, index, names) };
-    let owners = found.iter().map(|one| one.happening).filter(|happening| is_subtransaction(happening, xid));
-    owners.map(|owner| format!("{xid} is a subtransaction of transaction {}", owner.event.xid)).collect()
-}
-
-/// Of a record that was too long to be kept whole, what it dropped may be missing.
-fn incomplete(query: &Query, index: &Index, names: &Names) -> Vec<String> {
-    if query.kind.is_none() && query.table.is_none() {
-        return Vec::new();
-    }
-    let all = Query { kind: None, table: None, databases: None, limit: None, ..query.clone() };
-    let is_incomplete = |one: &&Found<'_>| match &one.happening.event.what {
-        What::End(end) => end.details.as_ref().is_some_and(|details| details.incomplete),
-        _ => false,
-    };
-    let found = all.run(index, names);
-    let found = found.iter().filter(is_incomplete).map(|one| &one.happening.event);
-    found
-        .map(|event| {
-            format!(
-                "the record of transaction {} at {} was too long to be kept whole: what it dropped may be missing here",
-                event.xid, event.lsn
-            )
-        })
-        .collect()
-}
-
-/// Who asks for drops should know of whole databases.
-fn dropped_too(query: &Query, index: &Index, names: &Names) -> Vec<String> {
-    let asks_for_drops = query.kind.as_deref() == Some(Loss::Drop.name()) && query.table.is_none();
-    let kinds = ["drop-database", "drop-tablespace"].into_iter().filter(|_| asks_for_drops);
-    kinds
-        .filter_map(|kind| {
-            let query = Query { kind: Some(kind.to_owned()), limit: None, ..query.clone() };
-            let count = query.run(index, names).len() as u64;
-            (count > 0).then(|| format!("{} more: --kind {kind}", counted(count, "event")))
-        })
-        .collect()
+    answer(&reading, &library, &Index::of(&library), unseen)
 }
 
 /// Rows of catalogs from the data files of the backups given.
@@ -208,25 +159,9 @@ fn databases(wanted: &str, names: &Names) -> Result<BTreeSet<u32>, CommandError>
     Ok(oids)
 }
 
-/// Whether this is the number or the path of a relation's file.
-fn is_file(table: &str) -> bool {
-    table.rsplit('/').next().is_some_and(|number| number.parse::<u32>().is_ok())
-}
-
-/// A table that nothing is known of is not a table that nothing happened to.
-fn check_table(table: Option<&str>, names: &Names) -> Result<(), CommandError> {
-    let Some(table) = table else { return Ok(()) };
-    if is_file(table) || names.has_relation(table) {
-        return Ok(());
-    }
-    Err(CommandError::Failed(format!(
-        "which table is \"{table}\"? No row of pg_class in this WAL says: give the number of its file \
-         (pg_relation_filenode), or --backup DIR with the data files of a base backup"
-    )))
-}
-
 fn query(args: &FindArgs, clock: &Clock, read_as: &mut Vec<String>) -> Result<Query, CommandError> {
-    if let Some(kind) = args.kind.as_deref().filter(|kind| !KINDS.contains(kind) && *kind != "rewrite") {
+    let is_known = |kind: &str| KINDS.contains(&kind) || kind == Loss::Rewrite.name();
+    if let Some(kind) = args.kind.iter().find(|kind| !is_known(kind)) {
         return Err(CommandError::Usage(format!(
             "\"{kind}\" is no kind of event: it is one of {}, rewrite",
             KINDS.join(", ")
@@ -238,19 +173,23 @@ fn query(args: &FindArgs, clock: &Clock, read_as: &mut Vec<String>) -> Result<Qu
         read_as.push(reading.read_as);
         Ok(Some(reading.time))
     };
+    let (at, since, until) = (time(&args.time)?, time(&args.since)?, time(&args.until)?);
+    if since.zip(until).is_some_and(|(since, until)| since > until) {
+        let message = "--since is later than --until: nothing can lie between them";
+        return Err(CommandError::Usage(message.to_owned()));
+    }
     Ok(Query {
-        time: time(&args.time)?,
-        since: time(&args.since)?,
-        until: time(&args.until)?,
+        time: at,
+        since,
+        until,
         window_us: args.window.map(|window| i64::try_from(window.as_micros()).unwrap_or(i64::MAX)),
         xid: args.xid.map(Xid),
         lsn: args.lsn,
-        name: args.name.clone(),
-        kind: args.kind.clone(),
-        table: args.table.clone(),
+        name: args.name.as_deref().map(|name| byte_text::shown(&byte_text::bytes(name))),
+        kinds: args.kind.clone(),
+        table: args.table.as_deref().map(relation_name),
         timeline: args.timeline.map(TimelineId),
         databases: None,
-        limit: args.limit,
         order: match args.order {
             OrderChoice::Lsn => Order::Lsn,
             OrderChoice::Time => Order::Time,

@@ -13,6 +13,10 @@ use crate::scan::catalog_rows::Sighting;
 use crate::scan::zone::FileZone;
 use std::mem::ManuallyDrop;
 
+/// Gives the answer out of these facts and events.
+pub(super) type Answer<'a> =
+    dyn Fn(&Reading, &Library<'_>, &Index, Unseen) -> Result<Status, CommandError> + 'a;
+
 /// Answers `query` from few of a catalog's files: `answer` gets them, and the events among which the answer is. `None`
 /// where the catalog does not tell which files these are.
 ///
@@ -23,7 +27,7 @@ pub(super) fn look_up(
     query: &Query,
     rows: &[Sighting],
     wants_names: bool,
-    answer: &dyn Fn(&Library<'_>, &Index, Unseen) -> Result<Status, CommandError>,
+    answer: &Answer<'_>,
 ) -> Result<Option<Status>, CommandError> {
     let path = common.catalog_path().ok_or_else(no_place)?;
     let mut catalog = Catalog::open_to_read(&path)?;
@@ -43,7 +47,7 @@ pub(super) fn look_up(
         let makers = names::all_makers(&library, &index.across.sightings, rows);
         let more = next_look(&library, &index, &makers, wants_names, &zones);
         if more.is_subset(&selected) {
-            return answer(&library, &index, unseen).map(Some);
+            return answer(&reading, &library, &index, unseen).map(Some);
         }
         drop(ManuallyDrop::into_inner(library));
         selected.extend(more);

@@ -5,6 +5,7 @@ mod cleanup;
 mod common;
 mod dump;
 mod find;
+mod find_notes;
 mod generate;
 mod getopt;
 mod index;
@@ -57,7 +58,7 @@ struct Cli {
 enum Command {
     /// Read every byte of an archive and say what in it can no longer be recovered
     Verify(verify::VerifyArgs),
-    /// Search what happened: transactions, restore points, checkpoints, what was dropped and by whom
+    /// Search what happened: transactions, restore points, checkpoints, what was dropped by which transaction
     Find(Box<find::FindArgs>),
     /// Print records as pg_waldump does, of every timeline and across segments
     Dump(Box<dump::DumpArgs>),

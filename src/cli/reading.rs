@@ -5,12 +5,13 @@ use crate::archive::{Archive, Entry};
 use crate::audit::{self, Audit, AuditError, Options, Plan, SegmentCounts, Survey};
 use crate::backup::{self, BaseBackup, Discovered};
 use crate::catalog::{Catalog, CatalogError, Keeper, Offline, Place, Tally, Unseen, default_place};
+use crate::clock::Clock;
 use crate::find::prune::{Selection, widen_across, with_successors};
 use crate::finding::Severity;
 use crate::recovery::Library;
 use crate::scan::FactStore;
 use crate::scan::zone::FileZone;
-use crate::wal::{SegmentName, WalFileName};
+use crate::wal::{PgTime, SegmentName, WalFileName};
 use std::collections::BTreeSet;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub(super) struct Reading {
     discovered: Discovered,
     keeper: Option<Keeper>,
     offline: bool,
+    /// When the catalog was last brought up to date, where nothing else is read.
+    updated: Option<PgTime>,
 }
 
 impl From<CatalogError> for CommandError {
@@ -77,7 +80,7 @@ impl Reading {
             discovered.backups.len(),
             if keeper.is_some() { "with a catalog" } else { "without a catalog" },
         );
-        Ok(Self { archive, plan, discovered, keeper, offline: false })
+        Ok(Self { archive, plan, discovered, keeper, offline: false, updated: None })
     }
 
     /// Takes the listing from `catalog`.
@@ -88,7 +91,8 @@ impl Reading {
         let mut plan = audit::plan_of(&archive, kept.inventory, options)?;
         plan.backups.clone_from(&kept.discovered.backups);
         let keeper = Some(Keeper::offline(catalog)?);
-        Ok(Self { archive, plan, discovered: kept.discovered, keeper, offline: true })
+        let (discovered, updated) = (kept.discovered, kept.updated);
+        Ok(Self { archive, plan, discovered, keeper, offline: true, updated })
     }
 
     /// The same with nothing but the segments `chosen`, and what no segment shows.
@@ -102,8 +106,8 @@ impl Reading {
         is_its_own(&kept, location)?;
         let archive = kept.archive(location)?;
         let plan = audit::plan_of(&archive, kept.inventory, options)?;
-        let reading =
-            Self { archive, plan, discovered: kept.discovered, keeper: Some(keeper), offline: true };
+        let (discovered, updated) = (kept.discovered, kept.updated);
+        let reading = Self { archive, plan, discovered, keeper: Some(keeper), offline: true, updated };
         Ok((reading, unseen))
     }
 
@@ -138,6 +142,22 @@ impl Reading {
     /// Nothing but the catalog is read.
     pub(super) const fn is_offline(&self) -> bool {
         self.offline
+    }
+
+    /// When the catalog that an answer is from was last brought up to date.
+    pub(super) fn as_of(&self, clock: &Clock) -> Option<String> {
+        self.updated.map(|time| clock.iso(time))
+    }
+
+    /// The same as a line under the answer: what is well in it may not be so any more.
+    pub(super) fn as_of_line(&self, clock: &Clock) -> String {
+        let when =
+            self.as_of(clock).map_or_else(|| "at an unknown time".to_owned(), |time| format!("at {time}"));
+        if self.offline {
+            format!("\nread from the catalog alone, which was last brought up to date {when}\n")
+        } else {
+            String::new()
+        }
     }
 
     /// The facts of every segment; what is new is written to the catalog.

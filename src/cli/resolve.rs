@@ -3,8 +3,6 @@
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
 use super::reading::Reading;
-use crate::archive::Archive;
-
 use crate::backup::BaseBackup;
 use crate::clock::{Clock, TimeError};
 use crate::recovery::judge::{JudgeError, NAME_BYTES, is_restore_point_name, read_xid};
@@ -13,12 +11,13 @@ use crate::recovery::{
     Action, Conf, Library, RecoverySettings, Request, Target, TargetSetting, Wanted, fetch, settings,
 };
 use crate::report::json::Document;
+use crate::report::printable;
 use crate::report::resolve::{
     Context, ResolveAnswer, TargetAnswer, answer, new_timeline, render, unanswerable,
 };
 
 use crate::timeline::TimelineTarget;
-use crate::wal::{Lsn, Major, SegmentSize};
+use crate::wal::{Lsn, Major, SegmentSize, byte_text};
 use clap::Args;
 use indexmap::IndexMap;
 use std::path::PathBuf;
@@ -69,7 +68,7 @@ struct TargetArgs {
     /// To the first record that starts at this position or later
     #[arg(long, value_name = "LSN")]
     target_lsn: Option<Lsn>,
-    /// To this restore point
+    /// To this restore point; a byte of its name that is no text as \xNN
     #[arg(long, value_name = "NAME")]
     target_name: Option<String>,
     /// As early as the backup allows
@@ -128,7 +127,6 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
     let reading = Reading::open(common, &options)?;
     let backups = reading.backups(common)?;
     let library = reading.library(common, &options)?;
-    let archive = &reading.archive;
     let major = args.postgres.unwrap_or(library.major);
     let mut question = match question(args, major, &clock) {
         Ok(question) => question,
@@ -141,7 +139,10 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
             let timeline = args.target_timeline.clone().or(of_version);
             let context = context(shown, None, major, timeline, &clock);
             let answer = unanswerable(context, &problem, message);
-            give(args, archive, &answer, None)?;
+            give(args, &reading, &clock, &answer, None)?;
+            if let Some(directory) = &args.settings {
+                say_settings(args, directory, None)?;
+            }
             return Ok(Status::Bad);
         }
     };
@@ -158,9 +159,10 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
     };
     let resolution = resolve(&library, &backups, only, &request)?;
     let answer = compose(&reading, &library, &backups, &resolution, &question, &request)?;
-    give(args, archive, &answer, new_timeline(&library, &answer))?;
-    if let (Some(directory), true) = (&args.settings, answer.is_feasible()) {
-        write_settings(args, directory, &question, major)?;
+    give(args, &reading, &clock, &answer, new_timeline(&library, &answer))?;
+    if let Some(directory) = &args.settings {
+        let files = answer.is_feasible().then(|| write_settings(args, directory, &question, major));
+        say_settings(args, directory, files.transpose()?.as_deref())?;
     }
     Ok(if answer.is_feasible() { Status::Good } else { Status::Bad })
 }
@@ -218,6 +220,7 @@ fn question(args: &ResolveArgs, major: Major, clock: &Clock) -> Result<Question,
     } else if let Some(lsn) = given.target_lsn {
         Some(TargetSetting::Lsn(lsn))
     } else if let Some(name) = &given.target_name {
+        let name = &byte_text::shown(&byte_text::bytes(name));
         if !is_restore_point_name(name) {
             return Err(usage(format!(
                 "\"{name}\": the name of a restore point has 1 to {} bytes",
@@ -431,17 +434,19 @@ fn compose(
 
 fn give(
     args: &ResolveArgs,
-    archive: &Archive,
+    reading: &Reading,
+    clock: &Clock,
     answer: &ResolveAnswer,
     new_timeline: Option<crate::wal::TimelineId>,
 ) -> Result<(), CommandError> {
+    let location = reading.archive.location();
     match args.common.format {
         Format::Text => {
-            common::answer(&render(answer, archive.location(), new_timeline, args.common.palette()))
+            let text = render(answer, location, new_timeline, args.common.palette());
+            common::answer(&(text + &reading.as_of_line(clock)))
         }
         Format::Json => {
-            let document = Document::new("resolve", archive.location(), answer);
-            common::answer(&document.render().map_err(|error| CommandError::Failed(error.to_string()))?)
+            common::document(&Document::new("resolve", location, answer).as_of(reading.as_of(clock)))
         }
     }
 }
@@ -451,14 +456,26 @@ fn write_settings(
     directory: &std::path::Path,
     question: &Question,
     major: Major,
-) -> Result<(), CommandError> {
+) -> Result<Vec<PathBuf>, CommandError> {
     let files = settings::files(&recovery_settings(question, major)?, major);
-    settings::write(directory, &files, args.force)
-        .map_err(|error| CommandError::Failed(error.to_string()))?;
-    tracing::info!(
-        "wrote {} to {}",
-        files.keys().cloned().collect::<Vec<_>>().join(", "),
-        directory.display()
-    );
+    settings::write(directory, &files, args.force).map_err(|error| CommandError::Failed(error.to_string()))
+}
+
+/// Says under the answer for people what became of the settings: `None` where the target cannot be recovered to.
+fn say_settings(
+    args: &ResolveArgs,
+    directory: &std::path::Path,
+    written: Option<&[PathBuf]>,
+) -> Result<(), CommandError> {
+    let line = match written {
+        Some(paths) => {
+            let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            format!("settings written: {}", paths.join(", "))
+        }
+        None => format!("no settings written to {}: the target is not feasible", directory.display()),
+    };
+    if args.common.format == Format::Text {
+        common::answer(&format!("\n{}\n", printable(&line)))?;
+    }
     Ok(())
 }

@@ -38,11 +38,14 @@ pub(super) fn run(args: &TimelinesArgs) -> Result<Status, CommandError> {
     let answer = timelines::answer(&audit, &windows, &backups, &clock);
     match common.format {
         Format::Text => {
-            let text =
-                timelines::render(&audit, &windows, &backups, archive.location(), &clock, common.palette());
-            common::answer(&text)?;
+            let archive = timelines::Asked { location: archive.location(), given: &common.as_given() };
+            let text = timelines::render(&audit, &windows, &backups, archive, &clock, common.palette());
+            common::answer(&(text + &reading.as_of_line(&clock)))?;
         }
-        Format::Json => common::document(&Document::new("timelines", archive.location(), &answer))?,
+        Format::Json => {
+            let document = Document::new("timelines", archive.location(), &answer);
+            common::document(&document.as_of(reading.as_of(&clock)))?;
+        }
     }
     Ok(if audit.is_damaged() { Status::Bad } else { Status::Good })
 }

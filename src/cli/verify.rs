@@ -73,15 +73,18 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Status, CommandError> {
     reading.add_given_backups(common)?;
     let mut audit = reading.audit(common, &options)?;
     reading.distrust(common, &audit);
+    let (as_of, as_of_line) = (reading.as_of(&clock), reading.as_of_line(&clock));
     let archive = reading.archive;
     baseline::acknowledge(&mut audit, &super::ack::baseline(args.baseline.as_deref(), &archive)?);
     let took = begun.elapsed();
     match common.format {
         Format::Text => {
-            common::answer(&verify::render(&audit, archive.location(), took, &clock, common.palette()))?;
+            let text = verify::render(&audit, archive.location(), took, &clock, common.palette());
+            common::answer(&(text + &as_of_line))?;
         }
         Format::Json => {
-            let document = Document::new("verify", archive.location(), verify::answer(&audit, took, &clock));
+            let answer = verify::answer(&audit, took, &clock);
+            let document = Document::new("verify", archive.location(), answer).as_of(as_of);
             let text = document.render().map_err(|error| CommandError::Failed(error.to_string()))?;
             common::answer(&text)?;
         }

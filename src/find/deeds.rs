@@ -1,12 +1,14 @@
 //! What each transaction did to rows and files, over all segments, its subtransactions included.
 
+use super::index::all_events;
+use super::seams::Across;
 use crate::recovery::Library;
 use crate::scan::activity::{Activities, Activity, Rows};
 use crate::scan::event::{Event, What};
 use crate::scan::files::Files;
 use crate::wal::record::RelationFile;
 use crate::wal::{Lsn, TimelineId, Xid};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What a transaction did.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -26,6 +28,10 @@ pub struct Deeds {
 pub(super) struct AllDeeds {
     of: HashMap<(TimelineId, Xid), Deeds>,
     wanted: HashSet<Xid>,
+    /// Of the few transactions whose numbers ended more than once: their deeds place by place.
+    again: HashMap<(TimelineId, Xid), Vec<(Lsn, Deeds)>>,
+    /// The ends of these, copies left out, in order.
+    ends_again: HashMap<Xid, BTreeSet<(Lsn, TimelineId)>>,
 }
 
 /// The transaction that ends with an event, and its subtransactions.
@@ -42,27 +48,42 @@ pub(super) fn transactions(event: &Event) -> impl Iterator<Item = Xid> {
 impl AllDeeds {
     /// Those of the transactions that end with `events`, in `library` and in records across segment boundaries. A
     /// copied prefix counts only where the owner has no file of its own.
-    pub(super) fn of(library: &Library<'_>, across: &[(Lsn, Activities)], events: &[Event]) -> Self {
-        let mut all = Self { wanted: events.iter().flat_map(transactions).collect(), ..Self::default() };
+    pub(super) fn of(library: &Library<'_>, across: &Across, events: &[Event]) -> Self {
+        let wanted: HashSet<Xid> = events.iter().flat_map(transactions).collect();
+        let ends_again = ends_of_repeated(library, across, &wanted);
+        let mut all = Self { wanted, ends_again, ..Self::default() };
         // Copies of one boundary are alike; a record across it did its work once.
         let mut seen = HashSet::new();
-        for (lsn, activities) in across {
+        for (lsn, activities) in &across.activities {
             let owner = activities.of_transactions.first().map(|activity| activity.owner);
             if seen.insert((owner, *lsn)) {
-                all.take(activities, |_| true);
+                all.take(*lsn, activities, |_| true);
             }
         }
         for (timeline, number, facts) in library.all() {
-            all.take(&facts.activity, |owner| owner == timeline || library.facts(owner, number).is_none());
+            all.take(facts.start, &facts.activity, |owner| {
+                owner == timeline || library.facts(owner, number).is_none()
+            });
         }
         all
     }
 
-    fn take(&mut self, activities: &Activities, counts: impl Fn(TimelineId) -> bool) {
+    /// Takes what was done from `start` on.
+    fn take(&mut self, start: Lsn, activities: &Activities, counts: impl Fn(TimelineId) -> bool) {
         for activity in activities.of_transactions.iter().filter(|one| self.wanted.contains(&Xid(one.xid))) {
             let owner = TimelineId(activity.owner);
-            if counts(owner) {
-                let deeds = self.of.entry((owner, Xid(activity.xid))).or_default();
+            let key = (owner, Xid(activity.xid));
+            if !counts(owner) {
+                continue;
+            }
+            let deeds = if self.ends_again.contains_key(&key.1) {
+                let places = self.again.entry(key).or_default();
+                places.push((start, Deeds::default()));
+                places.last_mut().map(|(_, deeds)| deeds)
+            } else {
+                Some(self.of.entry(key).or_default())
+            };
+            if let Some(deeds) = deeds {
                 deeds.add(activity, activities.tables(activity));
             }
         }
@@ -75,6 +96,9 @@ impl AllDeeds {
         let details = end.details.as_ref();
         let mut sum = Deeds::default();
         for xid in transactions(event) {
+            for deeds in self.since_last_end(library, event, xid, &owners) {
+                sum.join(deeds);
+            }
             for owner in &owners {
                 if let Some(deeds) = self.of.get(&(*owner, xid)) {
                     sum.join(deeds);
@@ -86,6 +110,53 @@ impl AllDeeds {
         }
         Some(sum)
     }
+}
+
+impl AllDeeds {
+    /// Of a number that ended more than once: what was done under it behind the end before `event`, and not behind that.
+    fn since_last_end<'a>(
+        &'a self,
+        library: &Library<'_>,
+        event: &Event,
+        xid: Xid,
+        owners: &'a [TimelineId],
+    ) -> impl Iterator<Item = &'a Deeds> {
+        let history = library.history(event.owner);
+        let ends = self.ends_again.get(&xid);
+        let before = ends.and_then(|ends| {
+            let earlier = ends.range(..(event.lsn, TimelineId(0))).rev();
+            earlier.map(|(lsn, owner)| (*lsn, *owner)).find(|(lsn, owner)| history.owner(*lsn) == *owner)
+        });
+        let last = before.map_or(Lsn::INVALID, |(lsn, _)| lsn);
+        let places = owners.iter().filter_map(move |owner| self.again.get(&(*owner, xid))).flatten();
+        let up_to = event.lsn;
+        // No file holds two transactions of one number: what was done in one begins with it.
+        places.filter(move |(start, _)| *start > last && *start <= up_to).map(|(_, deeds)| deeds)
+    }
+}
+
+/// The ends of those transactions whose numbers ended more than once: numbers begin again after 2³² of them.
+fn ends_of_repeated(
+    library: &Library<'_>,
+    across: &Across,
+    wanted: &HashSet<Xid>,
+) -> HashMap<Xid, BTreeSet<(Lsn, TimelineId)>> {
+    let ends = || all_events(library, across).filter(|event| matches!(event.what, What::End(_)));
+    let mut seen: HashSet<Xid> = HashSet::with_capacity(wanted.len());
+    // Copies are among these, too: few, and their ends count once.
+    let again = ends().flat_map(transactions).filter(|xid| wanted.contains(xid) && !seen.insert(*xid));
+    let mut repeated: HashMap<Xid, BTreeSet<(Lsn, TimelineId)>> =
+        again.map(|xid| (xid, BTreeSet::new())).collect();
+    if !repeated.is_empty() {
+        for event in ends() {
+            for xid in transactions(event) {
+                if let Some(ends) = repeated.get_mut(&xid) {
+                    ends.insert((event.lsn, event.owner));
+                }
+            }
+        }
+    }
+    repeated
 }
 
 impl Deeds {

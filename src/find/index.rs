@@ -3,6 +3,7 @@
 use super::deeds::{AllDeeds, Deeds};
 use super::loss::{Loss, losses};
 use super::seams::Across;
+use super::times::Times;
 use crate::recovery::Library;
 use crate::scan::event::{Event, What};
 use crate::wal::{FullXid, Lsn, SegmentName, TimelineId, Xid};
@@ -41,18 +42,25 @@ impl Index {
     /// The events that `wanted` accepts, and all that belongs to them.
     pub fn of_those(library: &Library<'_>, wanted: impl Fn(&Event) -> bool) -> Self {
         let across = Across::of(library);
-        let mut events: Vec<Event> =
-            all_events(library, &across).filter(|event| wanted(event)).cloned().collect();
+        let times = Times::of(library, &across);
+        let mut events: Vec<Event> = all_events(library, &across)
+            .filter(|event| wanted(event))
+            .map(|event| times.told(event))
+            .collect();
         sort(&mut events);
-        let deeds = AllDeeds::of(library, &across.activities, &events);
+        let deeds = AllDeeds::of(library, &across, &events);
         let epochs = Epochs::of(all_events(library, &across));
         let happenings = events.into_iter().map(|event| happening(library, &deeds, &epochs, event)).collect();
         Self { happenings, across }
     }
 
     /// These events without anything that belongs to them: enough to see which of them are meant.
-    pub(super) fn bare<'a>(library: &Library<'_>, events: impl Iterator<Item = &'a Event>) -> Self {
-        let mut events: Vec<Event> = events.cloned().collect();
+    pub(super) fn bare<'a>(
+        library: &Library<'_>,
+        times: &Times,
+        events: impl Iterator<Item = &'a Event>,
+    ) -> Self {
+        let mut events: Vec<Event> = events.map(|event| times.told(event)).collect();
         sort(&mut events);
         let bare = |event: Event| Happening {
             segment: segment(library, &event),

@@ -10,6 +10,7 @@ pub mod prune;
 pub mod query;
 pub mod seams;
 pub mod tables;
+mod times;
 
 pub use deeds::Deeds;
 pub use index::{Happening, Index};

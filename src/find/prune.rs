@@ -4,10 +4,11 @@
 //! decide is looked into, and a question that they cannot narrow down at all is not narrowed.
 
 use super::deeds::transactions;
-use super::index::{Index, all_events};
+use super::index::{Happening, Index, all_events};
 use super::query::Query;
 use super::seams::Across;
 use super::tables::files;
+use super::times::Times;
 use crate::names::Names;
 use crate::recovery::Library;
 use crate::scan::Event;
@@ -28,7 +29,7 @@ pub fn can_narrow(query: &Query) -> bool {
     }
     let window = query.window_us.is_some();
     let around = query.time.is_some() && !window;
-    let filtered = query.kind.is_some() || query.table.is_some() || query.databases.is_some();
+    let filtered = !query.kinds.is_empty() || query.table.is_some() || query.databases.is_some();
     let within = query.since.is_some()
         || query.until.is_some()
         || window
@@ -59,15 +60,20 @@ pub fn first_look(query: &Query, zones: &[&FileZone]) -> Selection {
 pub fn meant(query: &Query, library: &Library<'_>) -> BTreeSet<(TimelineId, Lsn)> {
     let bounds = query.bounds();
     let place = |event: &Event| (event.owner, event.lsn);
+    let across = Across::of(library);
+    let times = Times::of(library, &across);
     if bounds.is_nearest() {
-        let across = Across::of(library);
         let of_files = library.facts_in_order().flat_map(|facts| near(&bounds, &facts.events));
-        let index = Index::bare(library, of_files.chain(&across.events));
+        // What tells no time itself is not among those of the files, and near a position it makes no difference.
+        let at_once = times.events().filter(|_| bounds.lsn.is_none());
+        let index = Index::bare(library, &times, of_files.chain(&across.events).chain(at_once));
         let found = bounds.run(&index, &Names::default());
         return found.iter().map(|found| place(&found.happening.event)).collect();
     }
-    let across = Across::of(library);
-    all_events(library, &across).filter(|event| bounds.may_mean(event)).map(place).collect()
+    let is_meant = |event: &&Event| {
+        if event.what.is_at_once() { bounds.may_mean(&times.told(event)) } else { bounds.may_mean(event) }
+    };
+    all_events(library, &across).filter(is_meant).map(place).collect()
 }
 
 /// Of the events of one file those that may be nearest to the time or the position that is asked for.
@@ -107,8 +113,8 @@ fn order(query: &Query, event: &Event) -> Option<Ordering> {
     (side == Ordering::Equal || matches!(event.what, What::End(_))).then_some(side)
 }
 
-/// The files that the events in `index`, which has those that are meant, need besides: where their transactions did what they did, checkpoints that
-/// tell epochs, and rows that hold names.
+/// The files that the events in `index`, which has those that are meant, need besides: where their transactions did what
+/// they did and ended, checkpoints that tell epochs, and rows that hold names.
 ///
 /// `makers` made the rows that are seen so far; `wants_names`: the question itself has names in it.
 pub fn next_look(
@@ -121,8 +127,15 @@ pub fn next_look(
     let events = || index.happenings.iter().map(|happening| &happening.event);
     let xids: BTreeSet<Xid> = events().flat_map(transactions).collect();
     let mut selected = where_any(zones, &xids, |zone| zone.active);
+    let ends: BTreeSet<Xid> = Times::of(library, &index.across).without_end().collect();
+    selected.extend(where_any(zones, &ends, |zone| zone.xids));
+    // Which of several transactions of one number did something is told by the ends of all of them.
+    selected.extend(where_any(zones, &xids, |zone| zone.xids));
     selected.extend(checkpoints(events(), zones));
-    if wants_names || index.happenings.iter().any(|happening| !files(happening).is_empty()) {
+    let has_names = |happening: &Happening| {
+        !files(happening).is_empty() || matches!(happening.event.what, What::Database { .. })
+    };
+    if wants_names || index.happenings.iter().any(has_names) {
         let shows = |zone: &FileZone| zone.zones.iter().any(|zone| zone.has_sightings);
         selected.extend((0..zones.len()).filter(|at| shows(zones[*at])));
         selected.extend(where_any(zones, &without_end(makers, library, index), |zone| zone.xids));
@@ -184,7 +197,7 @@ fn may_hold(query: &Query, zone: &Zone) -> bool {
     let from = window.map(|(time, us)| PgTime(time.0.saturating_sub(us)));
     let to = window.map(|(time, us)| PgTime(time.0.saturating_add(us)));
     let within = |from: Option<PgTime>, to: Option<PgTime>| {
-        (from.is_none() && to.is_none()) || overlaps(zone.timed, from, to)
+        (from.is_none() && to.is_none()) || zone.untimed || overlaps(zone.timed, from, to)
     };
     query.timeline.is_none_or(|timeline| timeline == zone.owner)
         && within(query.since, query.until)
@@ -211,6 +224,7 @@ fn around_time(query: &Query, zones: &[&FileZone], time: PgTime) -> Selection {
     for zones in by_owner(query, zones).values() {
         let exact = zones.iter().filter(|(_, zone)| overlaps(zone.timed, Some(time), Some(time)));
         selected.extend(exact.map(|(at, _)| *at));
+        selected.extend(zones.iter().filter(|(_, zone)| zone.untimed).map(|(at, _)| *at));
         // The first that is later may be anywhere in its file, so the last before it may be in an earlier one.
         let after = zones.iter().position(|(_, zone)| zone.ends.is_some_and(|(_, latest)| latest > time));
         let until = after.map_or(zones.len(), |after| after + 1);

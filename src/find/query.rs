@@ -37,16 +37,14 @@ pub struct Query {
     pub lsn: Option<Lsn>,
     /// The restore point (or prepared transaction) of this name.
     pub name: Option<String>,
-    /// Only this kind.
-    pub kind: Option<String>,
+    /// Only these kinds; empty: all that are listed unasked.
+    pub kinds: Vec<String>,
     /// Only what touched this relation: its name, or its file as a number or a path like base/5/16384.
     pub table: Option<String>,
     /// Only this timeline.
     pub timeline: Option<TimelineId>,
     /// Only these databases.
     pub databases: Option<BTreeSet<u32>>,
-    /// Only so many.
-    pub limit: Option<usize>,
     /// How to list them.
     pub order: Order,
 }
@@ -115,7 +113,7 @@ impl Query {
             found = at_position(&found, lsn);
         }
         if let Some(time) = self.time.filter(|_| self.window_us.is_none()) {
-            found = around(&found, time, self.kind.is_some());
+            found = around(&found, time, !self.kinds.is_empty());
         }
         match self.order {
             Order::Lsn => {}
@@ -126,29 +124,39 @@ impl Query {
                 found.sort_by_key(|found| std::cmp::Reverse(rows(found)));
             }
         }
-        found.truncate(self.limit.unwrap_or(usize::MAX));
         found
     }
 
+    /// Whether one of these is what it asks for, rather than what is nearest to that.
+    pub fn is_met(&self, found: &[Found<'_>]) -> bool {
+        let mut events = found.iter().map(|one| &one.happening.event);
+        match (self.lsn, self.time) {
+            (Some(lsn), _) => events.any(|event| event.lsn <= lsn && lsn < event.end),
+            (_, time) => events.any(|event| event.time == time),
+        }
+    }
+
     /// Whether it asks for what is nearest to a time or a position.
-    pub(super) const fn is_nearest(&self) -> bool {
+    pub const fn is_nearest(&self) -> bool {
         self.lsn.is_some() || self.time.is_some() && self.window_us.is_none()
     }
 
     /// The same without what only tables, databases and kinds decide.
-    pub(super) fn bounds(&self) -> Self {
-        Self { kind: None, table: None, databases: None, limit: None, ..self.clone() }
+    #[must_use]
+    pub fn bounds(&self) -> Self {
+        Self { kinds: Vec::new(), table: None, databases: None, ..self.clone() }
     }
 
     /// The event under the kind that was asked for; `None` if it is of another.
     fn as_asked<'a>(&self, happening: &'a Happening) -> Option<Found<'a>> {
         let own = kind(happening);
-        let Some(asked) = self.kind.as_deref() else {
+        if self.kinds.is_empty() {
             let quiet = happening.event.what.is_quiet();
             return (!quiet).then_some(Found { happening, kind: own });
-        };
-        let loss = happening.losses.iter().map(|loss| loss.name()).find(|name| *name == asked);
-        (own == asked).then_some(own).or(loss).map(|kind| Found { happening, kind })
+        }
+        let asked = |kind: &&str| self.kinds.iter().any(|asked| asked == kind);
+        let mut losses = happening.losses.iter().map(|loss| loss.name());
+        losses.find(asked).or(Some(own).filter(asked)).map(|kind| Found { happening, kind })
     }
 
     fn fits(&self, happening: &Happening, names: &Names) -> bool {

@@ -1,7 +1,8 @@
 //! Which tables an event is about, by number and by name.
 
 use super::index::Happening;
-use crate::names::Names;
+use super::loss::Loss;
+use crate::names::{Class, Names};
 use crate::scan::event::{EndDetails, What};
 use crate::wal::record::RelationFile;
 use std::collections::BTreeSet;
@@ -14,6 +15,10 @@ const RELATION: i32 = 2;
 pub struct Tables {
     /// Names of those that are known, with their schemas where these are known.
     pub named: BTreeSet<String>,
+    /// Relations that are gone with it: tables, or what else there was where there is no table.
+    pub dropped: BTreeSet<String>,
+    /// Tables that it emptied.
+    pub truncated: BTreeSet<String>,
     /// Names of indexes, sequences and the like, where no table is concerned: of an index that was built again, say.
     pub others: BTreeSet<String>,
     /// Files that nothing gives a name to.
@@ -65,13 +70,74 @@ pub fn tables(happening: &Happening, names: &Names) -> Tables {
         }
     }
     for (database, oid) in dropped_objects(happening) {
-        let class = names.object(timeline, database, oid, lsn).filter(|class| class.kind.is_table());
-        tables.named.extend(class.map(|class| names.qualified(timeline, database, class, lsn)));
+        let Some(class) = names.object(timeline, database, oid, lsn) else { continue };
+        let list = if class.kind.is_table() { &mut tables.named } else { &mut tables.others };
+        list.insert(names.qualified(timeline, database, class, lsn));
     }
+    (tables.dropped, tables.truncated) = Lost::of(happening, names).names();
     if !tables.named.is_empty() {
         tables.others.clear();
     }
     tables
+}
+
+/// What became of the relations of which a transaction removed files or statistics.
+#[derive(Default)]
+struct Lost {
+    /// Names, and whether they are of tables.
+    dropped: BTreeSet<(bool, String)>,
+    truncated: BTreeSet<(bool, String)>,
+}
+
+impl Lost {
+    fn of(happening: &Happening, names: &Names) -> Self {
+        let mut lost = Self::default();
+        let has = |loss| happening.losses.contains(&loss);
+        let (drops, truncates) = (has(Loss::Drop), has(Loss::Truncate));
+        let (timeline, lsn) = (happening.event.owner, happening.event.lsn);
+        let Some(deeds) = happening.deeds.as_ref().filter(|_| drops || truncates) else { return lost };
+        let named = |database, class: &Class| {
+            (class.kind.is_table(), names.qualified(timeline, database, class, lsn))
+        };
+        let files = &deeds.files;
+        // A relation that goes on has another file now: one that was filled as a whole if it was rewritten.
+        let was_filled = |file: &RelationFile| {
+            files.built.contains(file) || files.catalogs.relations.contains(&file.number)
+        };
+        let goes_on = |database: u32, oid: u32| {
+            let is_its = |file: &&RelationFile| {
+                file.database == database && names.file(timeline, **file, lsn).is_some_and(|of| of.oid == oid)
+            };
+            files.created.iter().find(is_its).map(was_filled)
+        };
+        for file in dropped_files(happening).iter().filter(|file| !files.created.contains(file)) {
+            let Some(class) = names.file(timeline, *file, lsn) else { continue };
+            let list = match goes_on(file.database, class.oid) {
+                Some(true) => continue,
+                None if drops => &mut lost.dropped,
+                Some(false) | None => &mut lost.truncated,
+            };
+            list.insert(named(file.database, class));
+        }
+        let gone =
+            dropped_objects(happening).filter(|(_, oid)| drops && !files.catalogs.relations.contains(oid));
+        let gone = gone
+            .filter_map(|(database, oid)| Some(named(database, names.object(timeline, database, oid, lsn)?)));
+        lost.dropped.extend(gone);
+        let emptied =
+            files.truncated.iter().filter_map(|oid| names.object(timeline, deeds.database, *oid, lsn));
+        lost.truncated.extend(emptied.map(|class| named(deeds.database, class)));
+        lost
+    }
+
+    /// What was dropped, and what was truncated: indexes and the like go with tables.
+    fn names(self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let tables = |all: BTreeSet<(bool, String)>| {
+            let any = all.iter().any(|(is_table, _)| *is_table);
+            all.into_iter().filter(|(is_table, _)| *is_table == any).map(|(_, name)| name).collect()
+        };
+        (tables(self.dropped), tables(self.truncated))
+    }
 }
 
 /// Whether an event is about a relation, given as the number or path of its file, or by name.
@@ -81,7 +147,7 @@ pub fn touches(happening: &Happening, wanted: &str, names: &Names) -> bool {
         return true;
     }
     let (timeline, lsn) = (happening.event.owner, happening.event.lsn);
-    let is_called = |database: u32, class: &crate::names::Class| {
+    let is_called = |database: u32, class: &Class| {
         let schema = names.schema(timeline, database, class, lsn);
         // Without the schema's row the name may be meant.
         let fits = |asked: &str| schema.is_none_or(|schema| schema == asked);

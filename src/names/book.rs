@@ -20,6 +20,8 @@ pub(super) struct Book {
     objects: BTreeMap<Place, Since<Class>>,
     namespaces: BTreeMap<Place, Since<String>>,
     databases: BTreeMap<u32, Since<String>>,
+    /// Where databases were made unusable.
+    invalidated: BTreeSet<(u32, Lsn)>,
 }
 
 /// The rows on the pages of catalogs, as far as they are known.
@@ -58,8 +60,24 @@ impl Book {
         at(self.databases.get(&oid)?, lsn).map(String::as_str)
     }
 
+    pub(super) fn invalidated(&self, database: u32, before: Lsn) -> Option<Lsn> {
+        let places = self.invalidated.range((database, Lsn::INVALID)..(database, before));
+        places.map(|(_, lsn)| *lsn).next_back()
+    }
+
     pub(super) fn has_relation(&self, name: &str) -> bool {
+        let is_called = |class: &Class| {
+            class.name == name || name.strip_suffix(&class.name).is_some_and(|rest| rest.ends_with('.'))
+        };
+        self.objects.values().flatten().any(|(_, class)| is_called(class))
+    }
+
+    pub(super) fn has_relation_called(&self, name: &str) -> bool {
         self.objects.values().flatten().any(|(_, class)| class.name == name)
+    }
+
+    pub(super) fn has_schema(&self, name: &str) -> bool {
+        self.namespaces.values().flatten().any(|(_, own)| own == name)
     }
 
     pub(super) fn databases_called(&self, name: &str) -> BTreeSet<u32> {
@@ -93,7 +111,23 @@ impl Reader<'_> {
                 let old = self.pages.get(&(file, old.0)).and_then(|page| page.get(&old.1));
                 self.written(lsn, file, (block, *offset), merged(old, *prefix, *suffix, row));
             }
+            Seen::Invalidated { offset, row } => self.invalidate(lsn, (file, block, *offset), row),
         }
+    }
+
+    /// A database is made unusable. Up to 11 its OID is not in the record, but on the page; else its name must do.
+    fn invalidate(&mut self, lsn: Lsn, (file, block, offset): (RelationFile, u32, u16), row: &KeptRow) {
+        let on_page = self.pages.get(&(file, block)).and_then(|page| page.get(&offset));
+        let oid = row.oid.or(on_page.and_then(|row| row.oid));
+        let Some(named) = name(&KeptRow { oid: oid.or(Some(0)), ..row.clone() }, self.major) else { return };
+        let book = &mut self.book;
+        if named.oid != 0 {
+            book.invalidated.insert((named.oid, lsn));
+            return;
+        }
+        let called = |names: &Since<String>| names.last().is_some_and(|(_, own)| *own == named.name);
+        let oids = book.databases.iter().filter(|(_, names)| called(names)).map(|(oid, _)| *oid);
+        book.invalidated.extend(oids.map(|oid| (oid, lsn)).collect::<Vec<_>>());
     }
 
     /// A record writes a row; `None` if it is not known as a whole.

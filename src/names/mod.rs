@@ -82,6 +82,11 @@ impl Names {
         self.books.get(&timeline)?.database(oid, lsn)
     }
 
+    /// Where a database was made unusable at last before `lsn`: a server that drops one does that first.
+    pub fn invalidated(&self, timeline: TimelineId, database: u32, lsn: Lsn) -> Option<Lsn> {
+        self.books.get(&timeline)?.invalidated(database, lsn)
+    }
+
     /// A relation's name, with its schema where that is known.
     pub fn qualified(&self, timeline: TimelineId, database: u32, class: &Class, lsn: Lsn) -> String {
         match self.schema(timeline, database, class, lsn) {
@@ -102,8 +107,17 @@ impl Names {
 
     /// Whether any relation was ever called `name`, with or without its schema.
     pub fn has_relation(&self, name: &str) -> bool {
-        let bare = name.rsplit('.').next().unwrap_or(name);
-        self.books.values().any(|book| book.has_relation(bare))
+        self.books.values().any(|book| book.has_relation(name))
+    }
+
+    /// Whether any relation was ever called exactly `name`, which may have a dot in it.
+    pub fn has_relation_called(&self, name: &str) -> bool {
+        self.books.values().any(|book| book.has_relation_called(name))
+    }
+
+    /// Whether any schema was ever called `name`.
+    pub fn has_schema(&self, name: &str) -> bool {
+        self.books.values().any(|book| book.has_schema(name))
     }
 }
 
@@ -118,6 +132,8 @@ fn makers(sighting: &Sighting) -> Vec<u32> {
     match &sighting.seen {
         Seen::Page(rows) => rows.iter().map(|(_, row)| row.xmin).collect(),
         Seen::Row { row, .. } | Seen::Update { row, .. } => vec![row.xmin],
+        // Whether its transaction committed does not matter.
+        Seen::Invalidated { .. } => Vec::new(),
     }
 }
 

@@ -5,8 +5,8 @@
 
 use crate::scan::catalog_changes::is_transient;
 use crate::scan::catalog_rows::KeptRow;
-use crate::wal::Major;
 use crate::wal::payload::Reader;
+use crate::wal::{Major, byte_text};
 
 /// Bytes of a name (`NAMEDATALEN`).
 const NAME_BYTES: usize = 64;
@@ -62,7 +62,7 @@ fn named(row: &KeptRow, major: Major) -> Option<(Named, usize)> {
     let name = row.columns.get(name_at..end)?;
     let length = name.iter().position(|byte| *byte == 0)?;
     let name = name.get(..length).filter(|name| !name.is_empty())?;
-    Some((Named { oid, name: String::from_utf8_lossy(name).into_owned() }, end))
+    Some((Named { oid, name: byte_text::shown(name) }, end))
 }
 
 /// A row of pg_namespace or pg_database.

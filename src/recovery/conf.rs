@@ -10,6 +10,7 @@
 //! PostgreSQL: `src/backend/utils/misc/guc-file.l` (`ParseConfigFp`, `DeescapeQuotedString`), which reads all three files in
 //! every version from 9.5 to 19.
 
+use crate::wal::byte_text;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while};
 use nom::character::complete::one_of;
@@ -112,12 +113,14 @@ fn parse_line(number: usize, line: &[u8]) -> Result<Option<Setting>, ConfError> 
         return Err(near(Some(more)));
     }
     let written = String::from_utf8_lossy(name.1).into_owned();
-    Ok(Some(Setting {
-        name: written.to_ascii_lowercase(),
-        written,
-        value: String::from_utf8_lossy(&value).into_owned(),
-        line: number,
-    }))
+    let name = written.to_ascii_lowercase();
+    // Two restore points may differ in bytes that are no text.
+    let value = if name == "recovery_target_name" {
+        byte_text::shown(&value)
+    } else {
+        String::from_utf8_lossy(&value).into_owned()
+    };
+    Ok(Some(Setting { name, written, value, line: number }))
 }
 
 /// The next token of a line; `None` at its end or at a comment. Of several rules that match, the longest counts, and of

@@ -12,7 +12,7 @@
 use super::conf::{Conf, Setting};
 use crate::timeline::scan;
 use crate::timeline::{TimelineTarget, TimelineTargetError};
-use crate::wal::{Lsn, Major, Xid};
+use crate::wal::{Lsn, Major, Xid, byte_text};
 
 /// A restore point's name has fewer bytes than this (`MAXFNAMELEN`).
 pub const NAME_BYTES: usize = 64;
@@ -174,7 +174,7 @@ impl RecoverySettings {
                 Some(xid) => self.target = Some(TargetSetting::Xid(xid)),
                 None => return message(format!("recovery_target_xid is not a valid number: \"{value}\"")),
             },
-            "recovery_target_name" if value.len() >= NAME_BYTES => {
+            "recovery_target_name" if byte_text::bytes(value).len() >= NAME_BYTES => {
                 return message("recovery_target_name is too long (maximum 63 characters)".to_owned());
             }
             "recovery_target_name" => self.target = Some(TargetSetting::Name(value.clone())),
@@ -284,15 +284,18 @@ fn new_target(name: &str, value: &str, major: Major) -> Option<TargetSetting> {
             (!refused).then(|| TargetSetting::Time(value.to_owned()))
         }
         "recovery_target_xid" => read_xid(value, major).map(TargetSetting::Xid),
-        "recovery_target_name" => (value.len() < NAME_BYTES).then(|| TargetSetting::Name(value.to_owned())),
+        "recovery_target_name" => {
+            (byte_text::bytes(value).len() < NAME_BYTES).then(|| TargetSetting::Name(value.to_owned()))
+        }
         "recovery_target_lsn" => value.parse().ok().map(TargetSetting::Lsn),
         _ => None,
     }
 }
 
 /// Whether a restore point can have this name.
-pub const fn is_restore_point_name(name: &str) -> bool {
-    !name.is_empty() && name.len() < NAME_BYTES
+pub fn is_restore_point_name(name: &str) -> bool {
+    let bytes = byte_text::bytes(name);
+    (1..NAME_BYTES).contains(&bytes.len()) && !bytes.contains(&0)
 }
 
 /// `recovery_target_xid` as version `major` reads it: base 0, so that a leading zero makes it octal, and the epoch of a

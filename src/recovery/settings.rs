@@ -9,7 +9,7 @@
 use super::conf::Conf;
 use super::judge::{Action, TargetSetting};
 use crate::timeline::TimelineTarget;
-use crate::wal::Major;
+use crate::wal::{Major, byte_text};
 use indexmap::IndexMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -123,7 +123,7 @@ pub fn files(settings: &IndexMap<String, String>, major: Major) -> IndexMap<Stri
     let own = settings.iter().map(|(name, value)| (name.clone(), value.clone()));
     let lines = unset
         .chain(own)
-        .fold(String::new(), |lines, (name, value)| lines + &name + " = " + &quote(&value) + "\n");
+        .fold(String::new(), |lines, (name, value)| lines + &name + " = " + &quoted(&name, &value) + "\n");
     let mut files = IndexMap::new();
     if major < Major::V12 {
         files.insert("recovery.conf".to_owned(), lines);
@@ -136,10 +136,30 @@ pub fn files(settings: &IndexMap<String, String>, major: Major) -> IndexMap<Stri
 
 const AUTO_CONF: &str = "postgresql.auto.conf";
 
+/// A setting's value in quotes.
+fn quoted(name: &str, value: &str) -> String {
+    let bytes = if name == "recovery_target_name" { byte_text::bytes(value) } else { value.into() };
+    quote_bytes(&bytes)
+}
+
+/// The same of bytes: those that are no text become escapes.
+fn quote_bytes(bytes: &[u8]) -> String {
+    let mut quoted = String::from("'");
+    for chunk in bytes.utf8_chunks() {
+        quoted += &escaped(chunk.valid());
+        quoted.extend(chunk.invalid().iter().map(|byte| octal(u32::from(*byte))));
+    }
+    quoted + "'"
+}
+
 /// A value in quotes that the server's parser resolves to the same bytes.
 pub fn quote(value: &str) -> String {
-    let mut quoted = String::with_capacity(value.len() + 2);
-    quoted.push('\'');
+    format!("'{}'", escaped(value))
+}
+
+/// Text as it stands between quotes.
+fn escaped(value: &str) -> String {
+    let mut quoted = String::with_capacity(value.len());
     for letter in value.chars() {
         match letter {
             '\'' => quoted.push_str("''"),
@@ -153,7 +173,6 @@ pub fn quote(value: &str) -> String {
             other => quoted.push(other),
         }
     }
-    quoted.push('\'');
     quoted
 }
 

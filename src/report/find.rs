@@ -30,9 +30,12 @@ pub struct EventAnswer {
     segment: String,
     name: Option<String>,
     database: Option<u32>,
+    database_name: Option<String>,
     tablespace: Option<u32>,
     subxids: Vec<Xid>,
     tables: Vec<String>,
+    dropped_relations: Vec<String>,
+    truncated_relations: Vec<String>,
     other_relations: Vec<String>,
     unnamed_files: Vec<String>,
     dropped_files: Vec<String>,
@@ -47,20 +50,27 @@ pub struct FindAnswer {
     events: Vec<EventAnswer>,
     read_as: Vec<String>,
     notes: Vec<String>,
+    #[serde(skip)]
+    table: Option<String>,
 }
 
-/// The answer. `read_as` says how times were read, `notes` what a person should know.
-pub fn answer(
-    found: &[Found<'_>],
-    names: &Names,
-    major: Major,
-    clock: &Clock,
-    read_as: Vec<String>,
-    mut notes: Vec<String>,
-) -> FindAnswer {
+/// What is said beside the events.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    /// How times were read.
+    pub read_as: Vec<String>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+    /// The relation that was asked for.
+    pub table: Option<String>,
+}
+
+/// The answer.
+pub fn answer(found: &[Found<'_>], names: &Names, major: Major, clock: &Clock, said: Said) -> FindAnswer {
+    let Said { read_as, mut notes, table } = said;
     let events: Vec<EventAnswer> = found.iter().map(|one| event_answer(one, names, major, clock)).collect();
     notes.extend(unnamed_note(&events));
-    FindAnswer { events, read_as, notes }
+    FindAnswer { events, read_as, notes, table }
 }
 
 /// How names that are missing could be learned.
@@ -93,17 +103,22 @@ fn event_answer(found: &Found<'_>, names: &Names, major: Major, clock: &Clock) -
         segment: happening.segment.to_string(),
         name: query::name_of(happening).or_else(|| database_name(happening, names)).map(ToOwned::to_owned),
         database: query::database_of(happening),
+        database_name: query::database_of(happening)
+            .and_then(|oid| names.database(event.owner, oid, event.lsn))
+            .map(ToOwned::to_owned),
         tablespace: match event.what {
             What::Tablespace { tablespace, .. } => Some(tablespace),
             _ => None,
         },
         subxids: subtransactions(happening),
         tables: tables.named.into_iter().collect(),
+        dropped_relations: tables.dropped.into_iter().collect(),
+        truncated_relations: tables.truncated.into_iter().collect(),
         other_relations: tables.others.into_iter().collect(),
         unnamed_files: tables.unnamed.iter().map(|file| file.path()).collect(),
         dropped_files: tables::dropped_files(happening).iter().map(|file| file.path()).collect(),
         rows: happening.deeds.as_ref().map(|deeds| deeds.rows),
-        stop_before: stop_before(happening, major),
+        stop_before: stop_before(happening, names, major),
         losses: happening.losses.iter().map(|loss| loss.name()).collect(),
     }
 }
@@ -129,25 +144,27 @@ fn subtransactions(happening: &Happening) -> Vec<Xid> {
 }
 
 /// The options for `resolve` that stop just before a loss.
-fn stop_before(happening: &Happening, major: Major) -> Option<String> {
+fn stop_before(happening: &Happening, names: &Names, major: Major) -> Option<String> {
     let event = &happening.event;
     let timeline = event.owner;
     match &event.what {
         What::End(_) if !happening.losses.is_empty() => {
             Some(format!("--target-xid {} --exclusive --target-timeline {timeline}", event.xid))
         }
-        // The files of a database go before its transaction commits.
-        What::Database { created: false, .. } | What::Tablespace { created: false, .. }
-            if major >= Major::V10 =>
-        {
+        // A database is made unusable before its files go, and both count before its transaction commits.
+        What::Database { created: false, database } if major >= Major::V10 => {
+            let first = names.invalidated(timeline, *database, event.lsn).unwrap_or(event.lsn);
+            Some(format!("--target-lsn {first} --exclusive --target-timeline {timeline}"))
+        }
+        What::Tablespace { created: false, .. } if major >= Major::V10 => {
             Some(format!("--target-lsn {} --exclusive --target-timeline {timeline}", event.lsn))
         }
         _ => None,
     }
 }
 
-/// The list for people.
-pub fn render(answer: &FindAnswer, location: &str, palette: Palette) -> String {
+/// The list for people. `given`: the options that another command about the archive needs, a blank in front of each.
+pub fn render(answer: &FindAnswer, location: &str, given: &str, palette: Palette) -> String {
     let mut text = String::new();
     let location = printable(location);
     if answer.events.is_empty() {
@@ -162,24 +179,38 @@ pub fn render(answer: &FindAnswer, location: &str, palette: Palette) -> String {
     if answer.events.is_empty() {
         return text;
     }
-    let header = ["TL", "LSN", "time", "what", "xid", "segment", "details"];
-    let rows = answer.events.iter().map(row).collect();
     let _ = writeln!(text);
-    text.push_str(&text::table(&header, rows));
-    for event in answer.events.iter().filter(|event| event.stop_before.is_some()) {
-        let options = event.stop_before.as_deref().unwrap_or_default();
+    text.push_str(&list_of_events(answer));
+    let stops = answer.events.iter().filter_map(|event| Some((event, event.stop_before.as_deref()?)));
+    for (index, (event, options)) in stops.enumerate() {
+        let (kind, lsn, archive) = (event.kind, event.lsn, text::shell_path(&location));
+        let line_before = if index == 0 { "\n" } else { "" };
         let _ = writeln!(
             text,
-            "\n  to stop just before the {} at {}:  walproof resolve {} {options}",
-            event.kind,
-            event.lsn,
-            text::shell_word(&location)
+            "{line_before}  to stop just before the {kind} at {lsn}:  walproof resolve {archive} {options}{given}"
         );
     }
     text
 }
 
-fn row(event: &EventAnswer) -> Vec<String> {
+/// The events, with their databases where these are several.
+fn list_of_events(answer: &FindAnswer) -> String {
+    let mut header = vec!["TL", "LSN", "time", "what", "xid", "segment", "details"];
+    let mut rows: Vec<Vec<String>> =
+        answer.events.iter().map(|event| row(event, answer.table.as_deref())).collect();
+    let databases: BTreeSet<u32> = answer.events.iter().filter_map(|event| event.database).collect();
+    if databases.len() > 1 {
+        let place = header.len() - 1;
+        header.insert(place, "database");
+        for (row, event) in rows.iter_mut().zip(&answer.events) {
+            let oid = || event.database.map_or_else(|| "-".to_owned(), |oid| oid.to_string());
+            row.insert(place, event.database_name.as_deref().map_or_else(oid, printable));
+        }
+    }
+    text::table(&header, rows)
+}
+
+fn row(event: &EventAnswer, table: Option<&str>) -> Vec<String> {
     vec![
         event.timeline.to_string(),
         event.lsn.to_string(),
@@ -187,48 +218,83 @@ fn row(event: &EventAnswer) -> Vec<String> {
         event.kind.to_owned(),
         event.xid.map_or_else(|| "-".to_owned(), |xid| xid.to_string()),
         event.segment.clone(),
-        details(event),
+        details(event, table),
     ]
 }
 
-fn details(event: &EventAnswer) -> String {
+fn details(event: &EventAnswer, table: Option<&str>) -> String {
     let mut parts = Vec::new();
     let database = event.database.filter(|_| event.kind.ends_with("-database"));
     match (&event.name, database.or(event.tablespace)) {
-        (Some(name), _) => parts.push(format!("\"{}\"", printable(name))),
+        (Some(name), _) => parts.push(text::quoted(name)),
         (None, Some(oid)) => parts.push(format!("OID {oid}")),
         (None, None) => {}
     }
-    parts.extend(list(&event.tables).or_else(|| list(&event.other_relations)));
-    if let Some(rows) = event.rows.filter(|rows| rows.total() > 0) {
-        let counts = [
-            (rows.inserted.max(0).unsigned_abs(), "inserted"),
-            (rows.updated, "updated"),
-            (rows.deleted, "deleted"),
-        ];
-        let shown: Vec<String> = counts
-            .iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, what)| format!("{} {what}", text::number(*n)))
-            .collect();
-        parts.push(format!("rows: {}", shown.join(", ")));
-    }
-    let other: Vec<&str> = event.losses.iter().copied().filter(|loss| *loss != event.kind).collect();
-    if !other.is_empty() {
-        parts.push(other.join(", "));
-    }
-    parts.extend(list(&event.dropped_files).map(|files| format!("removed {files}")));
+    let also = if event.losses.is_empty() {
+        parts.extend(list(&event.tables, table).or_else(|| list(&event.other_relations, table)));
+        parts.extend(rows(event));
+        None
+    } else {
+        losses(event, table, &mut parts)
+    };
+    parts.extend(list(&event.dropped_files, table).map(|files| format!("removed {files}")));
     if !event.subxids.is_empty() {
         parts.push(counted(event.subxids.len() as u64, "subtransaction"));
     }
+    parts.extend(also);
     parts.join("; ")
 }
 
-/// The first of several, and how many more there are.
-fn list(all: &[String]) -> Option<String> {
-    match all {
-        [] => None,
-        [one] => Some(printable(one)),
-        [first, rest @ ..] => Some(format!("{} and {} more", printable(first), rest.len())),
+/// What a transaction destroyed, of the kind that the event is listed as; and what it did besides that.
+fn losses(event: &EventAnswer, table: Option<&str>, parts: &mut Vec<String>) -> Option<String> {
+    let mut also = Vec::new();
+    let told = [("drop", &event.dropped_relations), ("truncate", &event.truncated_relations)];
+    let mut lost: BTreeSet<&String> = BTreeSet::new();
+    for loss in event.losses.iter().copied() {
+        let names = told.iter().find(|(kind, _)| *kind == loss).map(|(_, names)| names.as_slice());
+        let names = names.unwrap_or_default();
+        lost.extend(names);
+        let shown = list(names, table);
+        if loss == event.kind {
+            // What nothing tells apart is shown together.
+            let any = || list(&event.tables, table).or_else(|| list(&event.other_relations, table));
+            parts.extend(shown.or_else(any));
+        } else if event.losses.contains(&event.kind) {
+            also.push(shown.map_or_else(|| loss.to_owned(), |names| format!("{loss} of {names}")));
+        } else {
+            parts.push(shown.map_or_else(|| loss.to_owned(), |names| format!("{loss} of {names}")));
+        }
+    }
+    let others: Vec<String> = event.tables.iter().filter(|name| !lost.contains(name)).cloned().collect();
+    if !lost.is_empty() {
+        also.extend(list(&others, table));
+    }
+    also.extend(rows(event));
+    (!also.is_empty()).then(|| format!("the transaction also: {}", also.join(", ")))
+}
+
+/// How many rows a transaction changed.
+fn rows(event: &EventAnswer) -> Option<String> {
+    let rows = event.rows.filter(|rows| rows.total() > 0)?;
+    let counts = [
+        (rows.inserted.max(0).unsigned_abs(), "inserted"),
+        (rows.updated, "updated"),
+        (rows.deleted, "deleted"),
+    ];
+    let counts = counts.iter().filter(|(n, _)| *n > 0);
+    let shown: Vec<String> = counts.map(|(n, what)| format!("{} {what}", text::number(*n))).collect();
+    Some(format!("rows: {}", shown.join(", ")))
+}
+
+/// The first of several, or the one that was asked for, and how many more there are.
+fn list(all: &[String], table: Option<&str>) -> Option<String> {
+    let is_asked = |name: &&String| {
+        let is_it = |rest: &str| rest.is_empty() || rest.ends_with('.');
+        table.is_some_and(|table| name.strip_suffix(table).is_some_and(is_it))
+    };
+    let shown = printable(all.iter().find(is_asked).or_else(|| all.first())?);
+    match all.len() {
+        1 => Some(shown),
+        several => Some(format!("{shown} and {} more", several - 1)),
     }
 }

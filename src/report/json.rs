@@ -12,6 +12,7 @@ pub struct Document<T> {
     schema_version: u32,
     command: &'static str,
     archive: String,
+    catalog_updated: Option<String>,
     #[serde(flatten)]
     answer: T,
 }
@@ -19,7 +20,19 @@ pub struct Document<T> {
 impl<T: Serialize> Document<T> {
     /// A document with the answer of `command` about `archive`.
     pub fn new(command: &'static str, archive: &str, answer: T) -> Self {
-        Self { schema_version: SCHEMA_VERSION, command, archive: archive.to_owned(), answer }
+        Self {
+            schema_version: SCHEMA_VERSION,
+            command,
+            archive: archive.to_owned(),
+            catalog_updated: None,
+            answer,
+        }
+    }
+
+    /// The same of an answer from the catalog alone, which was last brought up to date then.
+    #[must_use]
+    pub fn as_of(self, updated: Option<String>) -> Self {
+        Self { catalog_updated: updated, ..self }
     }
 
     /// The text of the document, with a line feed at its end.

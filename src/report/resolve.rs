@@ -6,7 +6,7 @@ use super::text::{self, Palette, counted};
 use crate::backup::BaseBackup;
 use crate::clock::Clock;
 use crate::recovery::model::next_timeline;
-use crate::recovery::resolve::{Assessment, Near, Problem, Resolution, needed};
+use crate::recovery::resolve::{Assessment, Near, Problem, ProblemCode, Resolution, needed};
 use crate::recovery::{Library, Position, Target, words};
 use crate::wal::{Lsn, Major, SegmentName, TimelineId, Xid};
 use indexmap::IndexMap;
@@ -226,11 +226,9 @@ pub fn answer(
     context: Context<'_>,
     records: Option<u64>,
 ) -> ResolveAnswer {
-    let none =
-        Problem { code: crate::recovery::resolve::ProblemCode::NoUsableBackup, message: String::new() };
+    let none = Problem { code: ProblemCode::NoUsableBackup, message: String::new() };
     let first = resolution.problems.first().unwrap_or(&none);
-    let clock = context.clock;
-    let (major, wanted) = (context.major, context.wanted);
+    let (major, wanted, clock) = (context.major, context.wanted, context.clock);
     let mut answer = unanswerable(context, first, None);
     answer.feasible = resolution.is_feasible();
     answer.problems = resolution
@@ -238,12 +236,11 @@ pub fn answer(
         .iter()
         .map(|problem| ProblemAnswer { code: problem.code.name(), message: problem.message.clone() })
         .collect();
-    let backup_of = |index: usize| backups.get(index);
     answer.rejected_backups = resolution
         .rejected
         .iter()
         .filter_map(|rejected| {
-            let backup = backup_of(rejected.index)?;
+            let backup = backups.get(rejected.index)?;
             Some(RejectedAnswer {
                 label: backup.label.clone(),
                 start_lsn: backup.start_lsn,
@@ -253,7 +250,7 @@ pub fn answer(
         .collect();
     let (Some((index, assessment)), Some(wanted)) = (&resolution.chosen, wanted) else { return answer };
     let prediction = &assessment.prediction;
-    answer.backup = backup_of(*index).map(|backup| BackupAnswer {
+    answer.backup = backups.get(*index).map(|backup| BackupAnswer {
         label: backup.label.clone(),
         timeline: backup.timeline,
         start_lsn: backup.start_lsn,
@@ -444,8 +441,8 @@ fn rows(answer: &ResolveAnswer, new_timeline: Option<TimelineId>) -> Vec<(&'stat
         rows.push(("lost", describe_lost(answer)));
     }
     for prepared in &answer.prepared {
-        let name = prepared.gid.as_deref().unwrap_or("unknown name");
-        rows.push(("left prepared", format!("{name} of transaction {}", prepared.xid)));
+        let gid = prepared.gid.as_deref().map_or_else(|| "one of unknown name".to_owned(), text::quoted);
+        rows.push(("left prepared", format!("{gid} of transaction {}", prepared.xid)));
     }
     for (what, names) in [("missing", &answer.segments.missing), ("damaged", &answer.segments.damaged)] {
         if !names.is_empty() {
@@ -462,7 +459,11 @@ fn rows(answer: &ResolveAnswer, new_timeline: Option<TimelineId>) -> Vec<(&'stat
 }
 
 fn describe_stop(stop: &StopAnswer) -> String {
-    let what = stop.record.unwrap_or("record");
+    let what = match stop.record {
+        None | Some("other") => "record",
+        Some("restore-point") => "restore point",
+        Some(kind) => kind,
+    };
     let of = stop.xid.map_or_else(String::new, |xid| format!(" of transaction {xid}"));
     let time = stop.time.as_deref().map_or_else(String::new, |time| format!(", {time}"));
     let lsn = stop.record_lsn;

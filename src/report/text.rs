@@ -62,7 +62,8 @@ pub fn bytes(count: u64) -> String {
     let mut unit = 0;
     #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
     let mut value = count as f64;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
+    // What would be shown as 1024.0 is one of the next unit.
+    while value >= if unit == 0 { 1024.0 } else { 1023.95 } && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
     }
@@ -157,6 +158,16 @@ pub fn shell_word(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
+/// A name in quotes, those of its own behind a backslash.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", printable(name).replace('"', "\\\""))
+}
+
+/// A path or URL as an argument: what begins with a hyphen would be taken for an option.
+pub fn shell_path(path: &str) -> String {
+    if path.starts_with('-') { shell_word(&format!("./{path}")) } else { shell_word(path) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,8 +176,8 @@ mod tests {
     fn numbers_are_grouped_and_bytes_have_units() {
         assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(
-            [0, 1023, 1024, 16 << 20, 3 << 30].map(bytes),
-            ["0 B", "1023 B", "1.0 KiB", "16.0 MiB", "3.0 GiB"]
+            [0, 1023, 1024, (1 << 20) - 1, 16 << 20, 3 << 30].map(bytes),
+            ["0 B", "1023 B", "1.0 KiB", "1.0 MiB", "16.0 MiB", "3.0 GiB"]
         );
     }
 }

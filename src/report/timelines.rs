@@ -91,19 +91,28 @@ fn window_answer(window: &Window, backups: &[BaseBackup], clock: &Clock) -> Wind
     }
 }
 
+/// The archive that was asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Where it is.
+    pub location: &'a str,
+    /// The options that another command about it needs, a blank in front of each.
+    pub given: &'a str,
+}
+
 /// The tree and the windows for people.
 pub fn render(
     audit: &Audit,
     windows: &[Window],
     backups: &[BaseBackup],
-    location: &str,
+    asked: Asked<'_>,
     clock: &Clock,
     palette: Palette,
 ) -> String {
     let mut text = String::new();
     let count = counted(audit.timelines.len() as u64, "timeline");
     let verdict = if audit.is_damaged() { palette.bad("DAMAGED") } else { palette.good("OK") };
-    let _ = writeln!(text, "{verdict}  {}: {count}\n", printable(location));
+    let _ = writeln!(text, "{verdict}  {}: {count}\n", printable(asked.location));
     let known =
         |timeline: Option<TimelineId>| audit.timelines.iter().any(|report| Some(report.timeline) == timeline);
     for root in audit.timelines.iter().filter(|report| !known(report.parent)) {
@@ -124,7 +133,7 @@ pub fn render(
     } else {
         text.push_str(&window_table(windows, backups, clock));
     }
-    text.push_str(&useless(windows, backups));
+    text.push_str(&useless(windows, backups, asked));
     if !audit.findings.is_empty() {
         let _ = writeln!(text);
         text.push_str(&text::findings(&audit.findings, palette));
@@ -199,7 +208,7 @@ fn describe(report: &TimelineReport, clock: &Clock) -> String {
 const USELESS_SHOWN: usize = 8;
 
 /// The backups from which nothing can be recovered.
-fn useless(windows: &[Window], backups: &[BaseBackup]) -> String {
+fn useless(windows: &[Window], backups: &[BaseBackup], asked: Asked<'_>) -> String {
     let has_window = |index: usize| windows.iter().any(|window| window.backup == index);
     let useless: Vec<&BaseBackup> = backups
         .iter()
@@ -211,7 +220,11 @@ fn useless(windows: &[Window], backups: &[BaseBackup]) -> String {
     for backup in useless.iter().take(USELESS_SHOWN) {
         let label = printable(&backup.label);
         let why = backup.why_unusable().map_or_else(
-            || format!("walproof resolve --target-latest --backup-label '{label}' says why"),
+            || {
+                let (archive, given) = (text::shell_path(&printable(asked.location)), asked.given);
+                let label = text::shell_word(&label);
+                format!("walproof resolve {archive} --target-latest --backup-label {label}{given} says why")
+            },
             |why| printable(&why),
         );
         let _ = writeln!(text, "  not from {label}: {why}");

@@ -5,6 +5,7 @@
 //!
 //! PostgreSQL: `src/include/catalog/pg_class.h`, `pg_namespace.h`, `pg_database.h`, 9.5 to 19.
 
+use crate::wal::payload::Reader;
 use crate::wal::payload::heap::{self, Operation, Row};
 use crate::wal::payload::image::restore;
 use crate::wal::record::{BlockReference, Fork, RecordHeader, RelationFile, ResourceManager};
@@ -63,6 +64,13 @@ pub enum Seen {
         /// So many are taken from its end.
         suffix: u16,
         /// What stands between.
+        row: KeptRow,
+    },
+    /// A database is made unusable where its row lies, as DROP DATABASE does before it removes a file.
+    Invalidated {
+        /// Item of its row.
+        offset: u16,
+        /// Its row.
         row: KeptRow,
     },
 }
@@ -139,6 +147,12 @@ pub fn gather(record: &Record<'_>, page_bytes: u32, major: Major, sightings: &mu
             see(block, Seen::Page(rows));
         }
     }
+    let of_database = blocks.first().filter(|block| block.id == 0 && block.relation.number == PG_DATABASE);
+    if let Some(block) = of_database
+        && let Some(seen) = invalidated(record, block, major)
+    {
+        see(block, seen);
+    }
     let first = blocks.first().filter(|block| block.id == 0 && block.image.is_none());
     let Some(first) = first.filter(|_| record.header.resource_manager() == ResourceManager::HEAP) else {
         return;
@@ -162,4 +176,37 @@ pub fn gather(record: &Record<'_>, page_bytes: u32, major: Major, sightings: &mu
         }
         _ => {}
     }
+}
+
+/// The database that a record makes unusable (late minors of 11 to 15, and all of 16 and later): whoever recovers to behind
+/// it has a database that nobody can connect to, whether it was dropped then or not.
+///
+/// PostgreSQL: `dropdb` in `src/backend/commands/dbcommands.c`, `heap_inplace_update` and its successors in `heapam.c`.
+fn invalidated(record: &Record<'_>, block: &BlockReference<'_>, major: Major) -> Option<Seen> {
+    /// `DATCONNLIMIT_INVALID_DB`.
+    const INVALID: i32 = -2;
+    let header = &record.header;
+    if header.resource_manager() != ResourceManager::HEAP || !heap::is_in_place(header.info()) {
+        return None;
+    }
+    let row = heap::overwritten(record.main(), block.data)?;
+    let page = block.image.and_then(|image| restore(&image, PAGE_BYTES, major));
+    let row = match &page {
+        Some(page) => heap::rows(page).find(|on_page| on_page.offset == row.offset)?,
+        None => row,
+    };
+    let is_invalid = connection_limit(row.columns, major)? == INVALID;
+    is_invalid.then(|| Seen::Invalidated { offset: row.offset, row: KeptRow::of(&row) })
+}
+
+/// `datconnlimit` of a row of pg_database.
+fn connection_limit(columns: &[u8], major: Major) -> Option<i32> {
+    let at = if major >= Major::V15 {
+        80
+    } else if major >= Major::V12 {
+        208
+    } else {
+        204
+    };
+    Reader::new(columns.get(at..)?).i32()
 }

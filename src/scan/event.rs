@@ -5,7 +5,7 @@ use crate::wal::payload::xact::{self, DroppedStats, Prepare, TransactionEnd};
 use crate::wal::payload::xlog::{self, CheckPoint, EndOfRecovery, ParameterChange, RestorePoint};
 use crate::wal::record::{RecordHeader, RelationFile, ResourceManager};
 use crate::wal::walk::{Glimpse, Record};
-use crate::wal::{Lsn, Major, PgTime, TimelineId, Xid};
+use crate::wal::{Lsn, Major, PgTime, TimelineId, Xid, byte_text};
 
 /// One thing that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,7 +45,7 @@ pub enum What {
     },
     /// A named restore point.
     RestorePoint {
-        /// Its name.
+        /// Its name, as [`byte_text`] shows it.
         name: String,
     },
     /// A base backup ended.
@@ -86,6 +86,11 @@ impl What {
         matches!(self, Self::End(_) | Self::Prepare(_))
     }
 
+    /// What takes effect at once and tells no time: the end of its transaction does.
+    pub const fn is_at_once(&self) -> bool {
+        matches!(self, Self::Database { .. } | Self::Tablespace { .. })
+    }
+
     /// What is not listed unless it is asked for.
     pub const fn is_quiet(&self) -> bool {
         matches!(self, Self::Switch | Self::CheckpointRedo { .. })
@@ -95,7 +100,7 @@ impl What {
 /// A transaction that waits for its second phase.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Prepared {
-    /// Its name.
+    /// Its name, as [`byte_text`] shows it.
     pub gid: String,
     /// Its database.
     pub database: u32,
@@ -125,7 +130,7 @@ pub struct EndDetails {
     pub dropped_files: Vec<RelationFile>,
     /// Statistics removed with it: the OIDs of what it dropped (15 and later).
     pub dropped_stats: Vec<DroppedStats>,
-    /// Name of the prepared transaction, where the record has it.
+    /// Name of the prepared transaction, as [`byte_text`] shows it, where the record has it.
     pub gid: Option<String>,
     /// The record is longer than what was kept of it, or than it says: parts may be missing here.
     pub incomplete: bool,
@@ -196,7 +201,7 @@ fn transaction(record: &Record<'_>, major: Major) -> Option<(Xid, Option<PgTime>
     if operation == xact::Operation::Prepare {
         let prepare = Prepare::read(main, major)?;
         let prepared = Prepared {
-            gid: String::from_utf8_lossy(prepare.gid).into_owned(),
+            gid: byte_text::shown(prepare.gid),
             database: prepare.database,
             subtransactions: prepare.subtransactions().collect(),
         };
@@ -236,7 +241,7 @@ fn end_details(end: &TransactionEnd<'_>, whole: bool) -> Option<Box<EndDetails>>
         subtransactions: end.subtransactions().collect(),
         dropped_files: end.dropped_files().collect(),
         dropped_stats: end.dropped_stats().collect(),
-        gid: end.gid.map(|gid| String::from_utf8_lossy(gid).into_owned()),
+        gid: end.gid.map(byte_text::shown),
         incomplete,
     };
     (details != EndDetails::default()).then(|| Box::new(details))
@@ -257,8 +262,7 @@ fn control(record: &Record<'_>, major: Major) -> Option<(Option<PgTime>, What)> 
         Op::ParameterChange => (None, What::ParameterChange(Box::new(ParameterChange::read(main, major)?))),
         Op::RestorePoint => {
             let point = RestorePoint::read(main)?;
-            let name = String::from_utf8_lossy(point.name).into_owned();
-            (Some(point.time), What::RestorePoint { name })
+            (Some(point.time), What::RestorePoint { name: byte_text::shown(point.name) })
         }
         Op::EndOfRecovery => {
             let end = EndOfRecovery::read(main)?;

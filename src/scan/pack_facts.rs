@@ -49,7 +49,7 @@ pack_struct! {
     Prepared { gid, database, subtransactions }
     KeptRow { committed, oid, xmin, length, columns }
     Sighting { lsn, owner, file, block, seen }
-    Zone { owner, events, ends, timed, xids, active, has_names, has_checkpoint, has_sightings }
+    Zone { owner, events, ends, timed, xids, active, has_names, has_checkpoint, has_sightings, untimed }
     FileZone { name, start, end, open, across, is_middle, zones }
 }
 
@@ -66,7 +66,12 @@ pack_enum! {
         5 => Undecodable { detail },
         6 => Unread { detail },
     }
-    Seen { 0 => Page(rows), 1 => Row { offset, row }, 2 => Update { offset, old, prefix, suffix, row } }
+    Seen {
+        0 => Page(rows),
+        1 => Row { offset, row },
+        2 => Update { offset, old, prefix, suffix, row },
+        3 => Invalidated { offset, row },
+    }
     What {
         0 => End(end),
         1 => Prepare(prepared),

@@ -38,6 +38,8 @@ pub struct Zone {
     pub has_checkpoint: bool,
     /// Rows of catalogs that hold names are seen.
     pub has_sightings: bool,
+    /// An event is as old as its transaction's end, which is not here.
+    pub untimed: bool,
 }
 
 /// What happened in one file.
@@ -108,6 +110,7 @@ impl FileZone {
                 }
             }
             plain.widen(zone);
+            zone.untimed |= lacks_a_time(of_one);
         }
         for of_transactions in activities.iter().map(|activities| &activities.of_transactions) {
             for of_one in of_transactions.chunk_by(|a, b| a.owner == b.owner) {
@@ -132,6 +135,15 @@ impl FileZone {
         };
         &mut self.zones[place]
     }
+}
+
+/// Whether an event among these tells no time, and the end of its transaction, which does, does not follow.
+fn lacks_a_time(events: &[Event]) -> bool {
+    let at_once = events.iter().enumerate().filter(|(_, event)| event.what.is_at_once());
+    let ends = |xid: Xid, behind: &[Event]| {
+        behind.iter().any(|event| event.xid == xid && matches!(event.what, What::End(_)))
+    };
+    at_once.into_iter().any(|(at, event)| !ends(event.xid, events.get(at..).unwrap_or_default()))
 }
 
 /// Bounds of ends of transactions that say nothing but their times.

@@ -1,5 +1,6 @@
 //! The format: bytes to records. No I/O, no threads, no clock.
 
+pub mod byte_text;
 pub mod crc;
 pub mod fault;
 pub mod lsn;

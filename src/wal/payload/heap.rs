@@ -125,6 +125,17 @@ impl Operation {
     }
 }
 
+/// Whether a record of Heap writes over a row where it lies (`XLOG_HEAP_INPLACE`), by its `xl_info`.
+pub const fn is_in_place(info: u8) -> bool {
+    info & 0x70 == 0x70
+}
+
+/// The row that a record writes over where it lies: `main` and the data of block 0, which are its columns.
+pub fn overwritten<'a>(main: &[u8], data: &'a [u8]) -> Option<Row<'a>> {
+    let offset = Reader::new(main).u16()?;
+    Some(Row { offset, committed: false, oid: None, xmin: 0, columns: data })
+}
+
 /// The item that an insert fills.
 pub fn inserted_item(main: &[u8]) -> Option<u16> {
     Reader::new(main).u16()
