@@ -9,7 +9,7 @@
 use super::directory::read_small;
 use super::load::LoadError;
 use crate::wal::payload::xact::Prepare;
-use crate::wal::{Major, PgTime, Xid};
+use crate::wal::{Major, PgTime, Xid, byte_text};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -64,7 +64,7 @@ fn told_by(xid: Xid, bytes: &[u8], major: Option<Major>) -> StandingPrepared {
     let prepare = major.and_then(|major| Prepare::read(bytes, major)).filter(|file| file.xid == xid);
     StandingPrepared {
         xid,
-        gid: prepare.map(|file| String::from_utf8_lossy(file.gid).into_owned()),
+        gid: prepare.map(|file| byte_text::shown(file.gid)),
         at: prepare.map(|file| file.prepared_at),
     }
 }
