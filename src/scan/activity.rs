@@ -39,6 +39,7 @@ pub struct Rows {
     pub deleted: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn none_below_zero<S: serde::Serializer>(count: &i64, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_i64((*count).max(0))
 }
