@@ -2,7 +2,7 @@
 
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
-use super::reading::Reading;
+use super::reading::{Reading, warn_of_foreign};
 use crate::archive::Archive;
 
 use crate::backup::BaseBackup;
@@ -128,6 +128,7 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
     let reading = Reading::open(common, &options)?;
     let backups = reading.backups(common)?;
     let library = reading.library(common, &options)?;
+    warn_of_foreign(common, &library, &backups);
     let archive = &reading.archive;
     let major = args.postgres.unwrap_or(library.major);
     let mut question = match question(args, major, &clock) {
