@@ -6,6 +6,7 @@ mod support;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use support::asked::{asked, removed};
 use support::recorded::Recording;
 use walproof::archive::{Archive, LayoutChoice};
@@ -256,4 +257,45 @@ fn a_branch_is_of_the_window_for_its_latest_target_not_its_last() {
     wal[(LAST_RESTORE_POINT + length).next_multiple_of(8)..].fill(0);
     fs::write(yard.place(TL3), wal).unwrap();
     assert_eq!(yard.gone(&["--keep-since", "2026-11-21 09:07:34.1+00"]), BEFORE_B1);
+}
+
+#[test]
+fn backups_with_one_label_are_told_apart() {
+    let yard = Yard::new("", &[]);
+    for entry in fs::read_dir(yard.root()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "backup") {
+            let text = fs::read_to_string(&path).unwrap();
+            let lines = text.lines().map(|line| if line.starts_with("LABEL") { "LABEL: same" } else { line });
+            fs::write(&path, lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+        }
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_walproof"))
+        .args(["cleanup", "--keep-backups", "1", "--no-catalog"])
+        .arg(yard.root())
+        .env("XDG_STATE_HOME", yard.folder.path().join("state"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\n  no more: same (start 0/C00028) on timeline 1: "), "{text}");
+    assert!(text.contains("\n  same (start 0/1600028) on timeline 1: "), "{text}");
+    let windows = yard.run("timelines", &[]);
+    assert_eq!(windows["windows"][0]["start_lsn"], "0/C00028");
+}
+
+#[test]
+fn a_backup_of_another_cluster_is_no_guard() {
+    let yard = Yard::new("", &[]);
+    let foreign = format!("--backup={}", Recording::of("14").backup("b1").display());
+    for options in [["--keep-backups", "1"], ["--oldest-kept", "00000001000000000000000A"]] {
+        let refused = yard.refusal(&[options[0], options[1], &foreign]);
+        assert!(refused.contains("is of another cluster"), "{refused}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_walproof"))
+        .args(["timelines", &foreign, "--no-catalog"])
+        .arg(yard.root())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(0) && told.contains("is of another cluster"), "{told}");
 }
