@@ -4,8 +4,9 @@
 mod support;
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use sha1::{Digest, Sha1};
@@ -84,17 +85,30 @@ impl Yard {
     }
 
     fn cleanup(&self, options: &[&str]) -> (Value, i32) {
-        let output = Command::new(env!("CARGO_BIN_EXE_walproof"))
-            .arg("cleanup")
-            .arg(self.root())
-            .args(options)
-            .args(["--format", "json"])
-            .env("XDG_STATE_HOME", self.folder.path().join("state"))
-            .output()
-            .unwrap();
+        let output = self.cleanup_at(&self.root(), options).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         let answer = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{options:?}: {said}"));
         (answer, output.status.code().unwrap())
+    }
+
+    /// The same where the archive is reached by another path.
+    fn cleanup_at(&self, path: &Path, options: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_walproof"));
+        command.arg("cleanup").arg(path).args(options).args(["--format", "json", "--no-catalog"]);
+        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
+        command
+    }
+
+    /// The sentinels of all backups, the first of which is permanent.
+    fn put_sentinels(&self) {
+        for (segment, start, stop) in BACKUPS {
+            let permanent = segment == BACKUPS[0].0;
+            let text = format!(
+                r#"{{"LSN":{start},"PgVersion":160000,"FinishLSN":{stop},"IsPermanent":{permanent}}}"#
+            );
+            let name = format!("basebackups_005/base_{segment}_backup_stop_sentinel.json");
+            self.put(&name, text.as_bytes());
+        }
     }
 }
 
@@ -146,6 +160,28 @@ fn a_sentinel_of_wal_g_that_was_cut() {
         yard.put(&format!("basebackups_005/{name}"), content.as_bytes());
         yard.expect_refused(&name);
     }
+}
+
+/// `wal-g backup-mark` writes the metadata and leaves the sentinel as it was.
+#[test]
+fn a_backup_that_wal_g_marked_as_permanent_later_keeps_its_wal() {
+    let yard = Yard::new("wal_005");
+    let (first, start, stop) = BACKUPS[0];
+    for (segment, start, stop) in BACKUPS {
+        let text = format!(r#"{{"LSN":{start},"PgVersion":160000,"FinishLSN":{stop},"IsPermanent":false}}"#);
+        yard.put(&format!("basebackups_005/base_{segment}_backup_stop_sentinel.json"), text.as_bytes());
+    }
+    let goes = |yard: &Yard| {
+        let (answer, _) = yard.cleanup(&POLICIES[0]);
+        answer["remove"].as_array().unwrap().iter().any(|file| file["name"] == first)
+    };
+    assert!(goes(&yard));
+    let file = format!("basebackups_005/base_{first}/metadata.json");
+    let text = format!(r#"{{"start_lsn":{start},"finish_lsn":{stop},"is_permanent":true}}"#);
+    yard.put(&file, text.as_bytes());
+    assert!(!goes(&yard));
+    yard.put(&file, &text.as_bytes()[..40]);
+    yard.expect_refused("metadata.json");
 }
 
 #[test]
@@ -212,4 +248,83 @@ fn pgbackrest_goes_by_the_copy_of_its_catalog_and_without_one_nothing_is_known()
     yard.expect_planned();
     fs::remove_file(yard.root().join(file)).unwrap();
     yard.expect_planned();
+}
+
+/// What a run takes, by the names of the segments.
+fn gone(output: &Output) -> Vec<String> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+    assert_eq!(answer["refused"], Value::Null, "{answer:#}");
+    let names = answer["remove"].as_array().unwrap().iter();
+    names.map(|file| file["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A folder of WAL may be a link to a volume of its own, or be reached by a link: the catalog beside it counts.
+#[test]
+fn a_tool_s_catalog_is_found_whatever_links_lead_to_its_wal() {
+    let yard = Yard::new("wal_005");
+    yard.put_sentinels();
+    let (big, wal) = (yard.folder.path().join("big"), yard.root().join("wal_005"));
+    let link = yard.folder.path().join("link");
+    symlink(&wal, &link).unwrap();
+    let options = ["--keep-backups", "1"];
+    let expected = gone(&yard.cleanup_at(&yard.root(), &options).output().unwrap());
+    assert!(expected.len() > 1 && !expected.iter().any(|name| *name == BACKUPS[0].0), "{expected:?}");
+    let same = |command: &mut Command| assert_eq!(gone(&command.output().unwrap()), expected);
+    for is_linked in [false, true] {
+        if is_linked {
+            fs::rename(&wal, &big).unwrap();
+            symlink(&big, &wal).unwrap();
+        }
+        for path in [&yard.root(), &wal, &link] {
+            same(&mut yard.cleanup_at(path, &options));
+        }
+        same(yard.cleanup_at(Path::new("wal_005"), &options).current_dir(yard.root()));
+        // A shell says by which path its user came.
+        for place in [&wal, &link] {
+            same(yard.cleanup_at(Path::new("."), &options).current_dir(place).env("PWD", place));
+        }
+    }
+    // What the dry run says is done, in the folder that the link leads to; the trash must not lie there.
+    let inside = format!("--trash={}", big.join("trash").display());
+    let refused = yard.cleanup(&[options[0], options[1], &inside]).0;
+    assert!(refused["refused"].as_str().unwrap().contains("lies in the archive"), "{refused:#}");
+    same(&mut yard.cleanup_at(&yard.root(), &[options[0], options[1], "--execute"]));
+    assert!(expected.iter().all(|name| !big.join(name).exists()) && big.join(BACKUPS[0].0).exists());
+}
+
+#[test]
+fn paths_that_lead_to_the_catalogs_of_two_archives_are_refused() {
+    let yard = Yard::new("wal_005");
+    yard.put_sentinels();
+    let other = yard.folder.path().join("other");
+    fs::create_dir_all(other.join("basebackups_005")).unwrap();
+    symlink(yard.root().join("wal_005"), other.join("wal_005")).unwrap();
+    let output = yard.cleanup_at(&other.join("wal_005"), &["--keep-backups", "1"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && told.contains("name the archive's own directory"), "{told}");
+}
+
+#[test]
+fn a_backup_that_pg_probackup_keeps_until_later_keeps_its_wal() {
+    let yard = Yard::new("wal/main");
+    yard.put("backups/main/pg_probackup.conf", b"pgdata = /x\n");
+    let control = |index: usize, more: &str| {
+        let (segment, start, stop) = BACKUPS[index];
+        let timeline = &segment[7..8];
+        let text = format!(
+            "backup-mode = FULL\nstream = false\nserver-version = 16\ntimelineid = {timeline}\nstart-lsn = 0/{start:X}\n\
+             stop-lsn = 0/{stop:X}\n{more}status = OK\n"
+        );
+        yard.put(&format!("backups/main/T3F2X{index}/backup.control"), text.as_bytes());
+    };
+    (0..BACKUPS.len()).for_each(|index| control(index, ""));
+    let goes = |now: &str| {
+        let output = yard.cleanup_at(&yard.root(), &["--keep-backups", "1", "--now", now]).output().unwrap();
+        gone(&output).contains(&BACKUPS[0].0.to_owned())
+    };
+    assert!(goes("2026-12-01 00:00:00+00"));
+    control(0, "expire-time = '2026-12-31 00:00:00+00'\n");
+    assert!(!goes("2026-12-01 00:00:00+00"));
+    assert!(goes("2027-01-01 00:00:00+00"));
 }

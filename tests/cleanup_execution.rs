@@ -115,34 +115,35 @@ fn a_run_that_stops_half_way_tells_what_is_gone_what_is_left_and_why() {
     assert!(plan.len() > 3);
     assert_eq!((status, &dry["executed"], &dry["error"]), (0, &false.into(), &Value::Null));
     assert_eq!((strings(&dry["removed"]), strings(&dry["remaining"])), (Vec::new(), plan.clone()));
-    // The third file is not what it seems: a link is never followed.
-    let (third, aside) = (yard.archive().join(&plan[2]), yard.path("aside"));
-    fs::rename(&third, &aside).unwrap();
-    std::os::unix::fs::symlink(&aside, &third).unwrap();
-    let (stopped, status) = yard.json(&["--execute"]);
+    // The third file cannot go: the trash holds its name.
+    let (trash, journal_says) = (yard.path("trash"), " moved ");
+    fs::create_dir(&trash).unwrap();
+    fs::write(trash.join(&plan[2]), "older").unwrap();
+    let execute = ["--execute", "--trash", trash.to_str().unwrap()];
+    let (stopped, status) = yard.json(&execute);
     assert_eq!((status, &stopped["executed"]), (3, &false.into()));
     assert_eq!(strings(&stopped["removed"]), plan[..2]);
     assert_eq!(strings(&stopped["remaining"]), plan[2..]);
     assert_eq!(planned(&stopped), plan);
     let error = stopped["error"].as_str().unwrap();
     assert!(error.contains(&format!("stopped after 2 of {} files", plan.len())), "{error}");
-    assert!(error.contains(&plan[2]) && error.contains("symbolic link"), "{error}");
+    assert!(error.contains(&plan[2]) && error.contains("already holds this name"), "{error}");
+    assert!(error.contains(trash.to_str().unwrap()), "{error}");
     let gone: u64 = dry["remove"].as_array().unwrap()[..2].iter().map(|f| f["bytes"].as_u64().unwrap()).sum();
     assert_eq!(stopped["bytes_freed"], gone);
     assert_eq!(yard.files().len(), all.len() - 2);
     let journal = yard.journal();
-    assert_eq!(journal.lines().filter(|line| line.contains(" removed ")).count(), 2, "{journal}");
+    assert_eq!(journal.lines().filter(|line| line.contains(journal_says)).count(), 2, "{journal}");
     assert!(journal.lines().last().unwrap().contains("stopped after 2"), "{journal}");
     // As text, once more: nothing can go before that file.
-    let output = yard.cleanup(&["--execute"]);
+    let output = yard.cleanup(&execute);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(3));
     assert!(text.starts_with("STOPPED") && text.contains("Not gone yet"), "{text}");
-    assert!(String::from_utf8(output.stderr).unwrap().contains("symbolic link"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("already holds this name"));
     // Put right, the same command goes on.
-    fs::remove_file(&third).unwrap();
-    fs::rename(&aside, &third).unwrap();
-    let (done, status) = yard.json(&["--execute"]);
+    fs::remove_file(trash.join(&plan[2])).unwrap();
+    let (done, status) = yard.json(&execute);
     assert_eq!((status, &done["executed"], &done["error"]), (0, &true.into(), &Value::Null));
     assert_eq!((strings(&done["removed"]), strings(&done["remaining"])), (plan[2..].to_vec(), Vec::new()));
     assert_eq!(yard.files(), all.difference(&plan.into_iter().collect()).cloned().collect());
@@ -155,11 +156,11 @@ fn the_trash_never_replaces_and_never_lies_in_the_archive() {
     let all = yard.files();
     let inside = yard.archive().join("trash");
     let (refused, status) = yard.json(&["--execute", "--trash", inside.to_str().unwrap()]);
-    assert_eq!((status, strings(&refused["removed"]).len()), (3, 0));
-    assert!(refused["error"].as_str().unwrap().contains("lies in the archive"), "{refused}");
+    assert_eq!((status, strings(&refused["removed"]).len()), (1, 0));
+    assert!(refused["refused"].as_str().unwrap().contains("lies in the archive"), "{refused}");
     assert_eq!(yard.files(), all, "not even the trash itself is made");
     let trash = yard.path("trash");
-    let second = planned(&refused)[1].clone();
+    let second = planned(&yard.json(&[]).0)[1].clone();
     fs::create_dir(&trash).unwrap();
     fs::write(trash.join(&second), "older").unwrap();
     let (stopped, status) = yard.json(&["--execute", "--trash", trash.to_str().unwrap()]);
@@ -223,4 +224,60 @@ fn what_changed_since_the_plan_stops_it() {
     assert!(done.failure.is_none(), "{done:?}");
     assert_eq!(done.gone.len(), plan.len());
     assert!(yard.archive().join("000000040000000000000010").exists() && partial.exists());
+}
+
+/// A dry run promises nothing that carrying out cannot do.
+#[test]
+fn what_stands_in_the_way_is_told_before_anything_is_done() {
+    let yard = Yard::new();
+    let all = yard.files();
+    let refusal = |options: &[&str], told: &str| {
+        for execute in [&[][..], &["--execute"]] {
+            let (answer, status) = yard.json(&[options, execute].concat());
+            let refused = answer["refused"].as_str().unwrap_or_else(|| panic!("{answer:#}"));
+            assert!(status == 1 && refused.contains(told), "{refused}");
+            assert_eq!((planned(&answer).len(), yard.files()), (0, all.clone()));
+        }
+    };
+    let file = yard.path("file");
+    fs::write(&file, "").unwrap();
+    let trash = |path: &Path| format!("--trash={}", path.display());
+    refusal(&[&trash(&file)], "is not a directory");
+    refusal(&[&trash(&file.join("below"))], "cannot be made");
+    assert!(!yard.path("file/below").exists());
+    // A link is never followed, and what it leads to is another's.
+    let (linked, aside) = (yard.archive().join("000000010000000000000006"), yard.path("aside"));
+    fs::rename(&linked, &aside).unwrap();
+    std::os::unix::fs::symlink(&aside, &linked).unwrap();
+    refusal(&[], "000000010000000000000006 would go, but is a symbolic link");
+    refusal(&[&trash(&yard.path("trash"))], "is a symbolic link");
+    assert!(aside.exists() && linked.is_symlink());
+}
+
+#[test]
+fn the_trash_of_a_directory_is_a_directory() {
+    let yard = Yard::new();
+    let (here, all) = (yard.path("here"), yard.files());
+    for elsewhere in ["s3://bucket/x", "gs://bucket/x", "file://host/x", ""] {
+        let output = yard.cleanup(&["--execute", &format!("--trash={elsewhere}")]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && told.contains("--trash"), "{elsewhere}: {told}");
+        assert_eq!(yard.files(), all);
+    }
+    let (done, status) = yard.json(&["--execute", "--trash", &format!("file://{}", here.display())]);
+    assert_eq!((status, &done["trash"]), (0, &here.to_str().unwrap().into()));
+    assert_eq!(listing(&here), strings(&done["removed"]).into_iter().collect());
+}
+
+#[test]
+fn how_a_bare_time_is_read_is_told() {
+    let yard = Yard::new();
+    let options = ["--keep-since", "2026-11-21 09:00:00", "--now", "2026-11-22 09:00:00+01"];
+    let (answer, _) = yard.json(&options);
+    let since = answer["read_as"]["keep_since"].as_str().unwrap();
+    assert!(since.contains("2026-11-21T09:00:00") && since.contains("UTC"), "{since}");
+    assert!(answer["read_as"]["now"].as_str().unwrap().contains("2026-11-22T08:00:00"), "{answer:#}");
+    let text = String::from_utf8(yard.cleanup(&options).stdout).unwrap();
+    assert!(text.contains(&format!("--keep-since is read as {since}")), "{text}");
+    assert_eq!(yard.json(&[]).0["read_as"], serde_json::json!({"keep_since": null, "now": null}));
 }

@@ -5,7 +5,8 @@
 mod support;
 use serde_json::Value;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use support::asked::{asked, removed};
 use support::recorded::Recording;
 use walproof::archive::{Archive, LayoutChoice};
@@ -221,4 +222,80 @@ fn a_tool_s_catalog_counts_and_files_that_replicas_left_do_not() {
     }
     let refused = yard.refusal(&["--oldest-kept", "00000001000000000000000B"]);
     assert!(refused.contains("base_000000010000000000000006"), "{refused}");
+}
+
+/// A record of timeline 3, which leaves 1 behind b1: the last abort, and the last restore point.
+const TL3: &str = "00000003000000000000000D";
+const LAST_ABORT: usize = 0x3_BCA8;
+const LAST_RESTORE_POINT: usize = 0x3_85A0;
+
+/// Makes a commit or abort earlier, as a clock that is set back does.
+fn make_earlier(file: &Path, at: usize, micros: i64) {
+    let mut wal = fs::read(file).unwrap();
+    let length = u32::from_le_bytes(wal[at..at + 4].try_into().unwrap()) as usize;
+    let record = &mut wal[at..at + length];
+    // Header, the short form of main data's length, the time.
+    assert_eq!(record[24], 255);
+    let time = i64::from_le_bytes(record[26..34].try_into().unwrap()) - micros;
+    record[26..34].copy_from_slice(&time.to_le_bytes());
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&record[24..]), &record[..20]);
+    record[20..24].copy_from_slice(&checksum.to_le_bytes());
+    fs::write(file, wal).unwrap();
+}
+
+#[test]
+fn a_branch_is_of_the_window_for_its_latest_target_not_its_last() {
+    let since = ["--keep-since", "2026-11-21 09:07:34+00"];
+    let yard = Yard::new("", &["00000001000000000000000B.00000028"]);
+    assert_eq!(yard.gone(&since), BEFORE_B1);
+    make_earlier(&yard.place(TL3), LAST_ABORT, 2_000_000);
+    assert_eq!(yard.gone(&since), BEFORE_B1);
+    // A restore point is a target too, and the last thing that happened here.
+    let yard = Yard::new("", &["00000001000000000000000B.00000028"]);
+    let mut wal = fs::read(yard.place(TL3)).unwrap();
+    let length = u32::from_le_bytes(wal[LAST_RESTORE_POINT..][..4].try_into().unwrap()) as usize;
+    wal[(LAST_RESTORE_POINT + length).next_multiple_of(8)..].fill(0);
+    fs::write(yard.place(TL3), wal).unwrap();
+    assert_eq!(yard.gone(&["--keep-since", "2026-11-21 09:07:34.1+00"]), BEFORE_B1);
+}
+
+#[test]
+fn backups_with_one_label_are_told_apart() {
+    let yard = Yard::new("", &[]);
+    for entry in fs::read_dir(yard.root()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "backup") {
+            let text = fs::read_to_string(&path).unwrap();
+            let lines = text.lines().map(|line| if line.starts_with("LABEL") { "LABEL: same" } else { line });
+            fs::write(&path, lines.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+        }
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_walproof"))
+        .args(["cleanup", "--keep-backups", "1", "--no-catalog"])
+        .arg(yard.root())
+        .env("XDG_STATE_HOME", yard.folder.path().join("state"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\n  no more: same (start 0/C00028) on timeline 1: "), "{text}");
+    assert!(text.contains("\n  same (start 0/1600028) on timeline 1: "), "{text}");
+    let windows = yard.run("timelines", &[]);
+    assert_eq!(windows["windows"][0]["start_lsn"], "0/C00028");
+}
+
+#[test]
+fn a_backup_of_another_cluster_is_no_guard() {
+    let yard = Yard::new("", &[]);
+    let foreign = format!("--backup={}", Recording::of("14").backup("b1").display());
+    for options in [["--keep-backups", "1"], ["--oldest-kept", "00000001000000000000000A"]] {
+        let refused = yard.refusal(&[options[0], options[1], &foreign]);
+        assert!(refused.contains("is of another cluster"), "{refused}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_walproof"))
+        .args(["timelines", &foreign, "--no-catalog"])
+        .arg(yard.root())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(0) && told.contains("is of another cluster"), "{told}");
 }

@@ -171,9 +171,16 @@ fn without_a_retention_option_or_a_backup_nothing_is_planned() {
     }
     let refused = yard.run("cleanup", &["--keep-backups", "1"]);
     assert_eq!(refused.status.code(), Some(1));
-    let plan = yard.json("cleanup", &["--oldest-kept", "000000010000000000000007"]);
+    let oldest_kept = ["--oldest-kept", "000000010000000000000007"];
+    let plan = yard.json("cleanup", &oldest_kept);
     assert_eq!(plan["refused"], Value::Null);
     assert_eq!(names(&plan["remove"]).len(), 4);
+    // What a timeline is good for, nobody knows without a backup.
+    for more in ["--prune-timelines", "--clean-history", "--backup-days=3", "--keep-days=3"] {
+        let refused = yard.json("cleanup", &[&oldest_kept[..], &[more]].concat());
+        let told = refused["refused"].as_str().unwrap_or_else(|| panic!("{more}: {refused:#}"));
+        assert!(told.contains("only --oldest-kept") && names(&refused["remove"]).is_empty(), "{told}");
+    }
 }
 
 #[test]

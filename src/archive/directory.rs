@@ -5,11 +5,14 @@ use super::store::{
     A_DATA_DIRECTORY, A_DIRECTORY, Child, Deletion, Descent, Identity, Object, ObjectKind, Sink, Store,
     StoreError,
 };
-use std::fs::{self, DirEntry, File, Metadata};
+use super::{links, trash};
+use std::collections::BTreeMap;
+use std::fs::{self, DirEntry, Metadata};
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes taken from a file at a time: small enough to be walked while they are still in the second-level cache.
 const PIECE_BYTES: usize = 256 << 10;
@@ -27,6 +30,8 @@ const LOST_AND_FOUND: &str = "lost+found";
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
+    /// Links below the root that a listing followed, and where they led then.
+    followed: Mutex<BTreeMap<PathBuf, PathBuf>>,
 }
 
 impl Directory {
@@ -39,7 +44,48 @@ impl Directory {
             let detail = format!("is {}, not a directory", describe(&found));
             return Err(StoreError::Location { location: root.display().to_string(), detail });
         }
-        Ok(Self { root })
+        Ok(Self { root, followed: Mutex::default() })
+    }
+
+    /// The absolute path by which the directory is known: links on it stay as they are, for what lies around a link is
+    /// what the user means.
+    fn whole(&self) -> PathBuf {
+        // What comes before a `..` is resolved by the system, links and all.
+        if self.root.components().any(|part| part == Component::ParentDir) {
+            return fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone());
+        }
+        let here = if self.root.is_absolute() { PathBuf::new() } else { links::working_directory() };
+        here.join(&self.root).components().filter(|part| *part != Component::CurDir).collect()
+    }
+
+    /// `folder`, which may begin with `..` parts: those lead to what lies around this path.
+    fn at(&self, folder: &Path) -> PathBuf {
+        if !folder.starts_with("..") {
+            return self.root.join(folder);
+        }
+        let mut path = self.whole();
+        for part in folder.components() {
+            match part {
+                Component::ParentDir => drop(path.pop()),
+                part => path.push(part),
+            }
+        }
+        path
+    }
+
+    /// Notes that a link at `relative` is followed. The first listing counts: it is what everything is decided by.
+    fn follow(&self, relative: &Path) {
+        if let Ok(target) = fs::canonicalize(self.root.join(relative)) {
+            let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+            followed.entry(relative.to_owned()).or_insert(target);
+        }
+    }
+
+    /// Whether the link at `relative` was followed by a listing and still leads to the same place.
+    fn leads_where_it_did(&self, relative: &Path) -> bool {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let target = followed.get(relative);
+        target.is_some() && fs::canonicalize(self.root.join(relative)).ok().as_ref() == target
     }
 
     /// Lists `relative` and what is below it into `objects`.
@@ -64,7 +110,8 @@ impl Directory {
             let kind = entry.file_type().map_err(list_error)?;
             // A link is followed where the layout itself names the folder (`wals` on a volume of its own), and
             // never deeper: what it leads to would be there twice, or without end.
-            let is_folder = kind.is_dir() || !whole && kind.is_symlink() && entry.path().is_dir();
+            let is_followed = !whole && kind.is_symlink() && entry.path().is_dir();
+            let is_folder = kind.is_dir() || is_followed;
             if !is_folder {
                 objects.extend(describe_file(&self.root, below)?);
                 continue;
@@ -73,6 +120,9 @@ impl Directory {
             if self.is_data_directory(&below, descent) {
                 objects.push(special(below, A_DATA_DIRECTORY));
                 continue;
+            }
+            if is_followed && descent != Descent::Skip {
+                self.follow(&below);
             }
             if descent == Descent::Skip || entry.file_name() == LOST_AND_FOUND {
                 objects.push(special(below, A_DIRECTORY));
@@ -92,19 +142,20 @@ impl Directory {
     }
 
     /// Checks that `object` is still the regular file that was listed and that no part of its path below the
-    /// root is a symbolic link, and gives its full path.
+    /// root is a symbolic link that the listing did not follow, and gives its full path.
     fn unchanged_file(&self, object: &Object) -> Result<PathBuf, StoreError> {
         let changed = |detail: String| StoreError::Changed { path: self.root.join(&object.path), detail };
-        let mut path = self.root.clone();
+        let (mut path, mut relative) = (self.root.clone(), PathBuf::new());
         let mut found = None;
         for part in object.path.components() {
             let Component::Normal(part) = part else {
                 return Err(changed("its path leads elsewhere".to_owned()));
             };
             path.push(part);
+            relative.push(part);
             let here = fs::symlink_metadata(&path)
                 .map_err(|source| StoreError::Remove { path: path.clone(), source })?;
-            if here.file_type().is_symlink() {
+            if here.file_type().is_symlink() && !self.leads_where_it_did(&relative) {
                 return Err(changed("a part of its path is a symbolic link".to_owned()));
             }
             found = Some(here);
@@ -121,7 +172,7 @@ impl Directory {
 
 impl Store for Directory {
     fn children(&self, folder: &Path, limit: usize) -> Result<Vec<Child>, StoreError> {
-        let path = self.root.join(folder);
+        let path = self.at(folder);
         if !path.is_dir() {
             return Ok(Vec::new());
         }
@@ -135,9 +186,8 @@ impl Store for Directory {
     }
 
     fn names(&self) -> Vec<String> {
-        let full = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
-        let full = if ends_in_a_name(&full) { full } else { fs::canonicalize(&full).unwrap_or(full) };
-        full.components()
+        self.whole()
+            .components()
             .filter_map(|part| match part {
                 Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
                 _ => None,
@@ -146,22 +196,23 @@ impl Store for Directory {
     }
 
     fn raised(&self, levels: usize) -> Result<Box<dyn Store>, StoreError> {
-        let mut root = self.root.clone();
-        if !ends_in_a_name(&root) {
-            root = fs::canonicalize(&root)
-                .map_err(|source| StoreError::List { path: self.root.clone(), source })?;
-        }
+        // The path as it was typed is good as far as it goes.
+        let typed = self.root.components().rev().take_while(|part| matches!(part, Component::Normal(_)));
+        let is_enough = typed.count() >= levels && !self.root.components().any(|p| p == Component::ParentDir);
+        let mut root = if is_enough { self.root.clone() } else { self.whole() };
         for _ in 0..levels {
-            if root.components().next_back().is_some_and(|part| matches!(part, Component::Normal(_))) {
-                root.pop();
-            } else {
-                root.push("..");
-            }
+            root.pop();
         }
         if root.as_os_str().is_empty() {
             root.push(".");
         }
         Ok(Box::new(Self::open(root)?))
+    }
+
+    fn other_ways(&self) -> Result<Vec<Box<dyn Store>>, StoreError> {
+        let failed = |source| StoreError::List { path: self.root.clone(), source };
+        let ways = links::ways_to(&self.whole()).map_err(failed)?;
+        ways.into_iter().map(|way| Ok(Box::new(Self::open(way)?) as Box<dyn Store>)).collect()
     }
 
     fn list(&self, descend: &dyn Fn(&Path) -> Descent) -> Result<Vec<Object>, StoreError> {
@@ -212,6 +263,19 @@ impl Store for Directory {
         Ok(Deletion::Final)
     }
 
+    fn holds_on_to(&self, object: &Object) -> Option<String> {
+        let is_link = self.root.join(&object.path).is_symlink();
+        is_link.then(|| {
+            "is a symbolic link, and what it leads to is not touched: put the file itself in its place, or remove the link \
+             by hand"
+                .to_owned()
+        })
+    }
+
+    fn check_trash(&self, objects: &[&Object], trash: &Path) -> Result<(), StoreError> {
+        trash::check(objects, trash)
+    }
+
     fn remove(
         &self,
         objects: &[&Object],
@@ -228,50 +292,22 @@ impl Store for Directory {
     }
 
     fn move_to(&self, object: &Object, trash: &Path) -> Result<(), StoreError> {
-        let path = self.unchanged_file(object)?;
-        let target = trash.join(&object.path);
-        let failed = |source| StoreError::Remove { path: path.clone(), source };
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
-        }
-        if target.symlink_metadata().is_ok() {
-            return Err(failed(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "the trash already holds this name",
-            )));
-        }
-        match fs::rename(&path, &target) {
-            Err(other) if other.kind() == io::ErrorKind::CrossesDevices => {
-                copy_away(&path, &target).map_err(failed)
-            }
-            moved => moved.map_err(failed),
-        }
+        trash::take(&self.unchanged_file(object)?, trash, &object.path)
     }
 
     fn local_root(&self) -> Option<&Path> {
         Some(&self.root)
     }
-}
 
-/// Moves a file to another file system: the original goes only when the copy is safe on its disk.
-fn copy_away(path: &Path, target: &Path) -> io::Result<()> {
-    let mut copy = File::create_new(target)?;
-    let copied = io::copy(&mut open_regular(path)?, &mut copy).and_then(|_| copy.sync_all());
-    if let Err(failed) = copied {
-        fs::remove_file(target)?;
-        return Err(failed);
+    fn linked_places(&self) -> Vec<PathBuf> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
-    fs::remove_file(path)
 }
 
 /// What is in a directory, read at one go.
 fn read_folder(path: &Path) -> Result<Vec<DirEntry>, StoreError> {
     let list_error = |source| StoreError::List { path: path.to_owned(), source };
     fs::read_dir(path).map_err(list_error)?.collect::<Result<_, _>>().map_err(list_error)
-}
-
-fn ends_in_a_name(path: &Path) -> bool {
-    !path.components().any(|part| part == Component::ParentDir) && path.file_name().is_some()
 }
 
 /// What stands at `path`; `None` if it went away since the directory was listed.

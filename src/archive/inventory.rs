@@ -78,7 +78,8 @@ pub struct BackupObject {
     pub label: String,
     /// The object with the description.
     pub object: Object,
-    /// What else belongs to that backup and was listed: Barman's `keep`, pgBackRest's `backup.info.copy`.
+    /// What else belongs to that backup and was listed: Barman's `keep`, pgBackRest's `backup.info.copy`, WAL-G's
+    /// `metadata.json`.
     pub beside: Vec<Object>,
 }
 
@@ -126,6 +127,11 @@ fn info_copy(object: &Object) -> Option<BackupObject> {
     is_copy.then(|| BackupObject { kind, label, object: object.clone(), beside })
 }
 
+/// Whether what a tool keeps beside a backup counts whatever it is: that it cannot be read must come out where it is needed.
+fn is_needed(object: &Object, rules: &dyn Rules) -> bool {
+    rules.layout() != Layout::Plain && !object.is_directory()
+}
+
 /// Whether `path` has a segment's name and stands in the archive's root: the one place outside a layout's folders
 /// where somebody who archived with `cp` before may have left WAL that is still needed.
 fn is_wal_at_root(path: &Path) -> bool {
@@ -168,7 +174,9 @@ impl Sorter {
             (Role::Backup(kind, label), ObjectKind::Regular) => {
                 self.inventory.backups.push(BackupObject { kind, label, object, beside: Vec::new() });
             }
-            (Role::BesideBackup(label), ObjectKind::Regular) => self.beside.push((label, object)),
+            (Role::BesideBackup(label), kind) if kind == ObjectKind::Regular || is_needed(&object, rules) => {
+                self.beside.push((label, object));
+            }
             (_, ObjectKind::Special(A_DATA_DIRECTORY)) => {
                 let label = object.path.to_string_lossy().into_owned();
                 let kind = BackupKind::DataDirectory;

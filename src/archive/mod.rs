@@ -10,6 +10,7 @@ pub mod directory;
 pub mod fault;
 pub mod inventory;
 mod layout;
+mod links;
 mod location;
 pub mod memory;
 mod open_pgp;
@@ -23,6 +24,7 @@ mod sodium;
 pub mod store;
 pub mod tar_file;
 mod tar_members;
+mod trash;
 
 pub use inventory::{BackupKind, BackupObject, Entry, Inventory, Stray};
 pub use layout::{Layout, LayoutChoice, ParseLayoutError};

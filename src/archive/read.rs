@@ -89,8 +89,8 @@ impl Archive {
         Ok(bytes)
     }
 
-    /// The plain bytes of what stands at `path` below the archive's root, if something does: WAL-G's
-    /// `metadata.json` beside a sentinel. At most `limit` bytes are taken.
+    /// The plain bytes of what stands at `path` below the archive's root, if something does: pgBackRest's
+    /// `archive.info`. At most `limit` bytes are taken.
     pub fn read_path(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, ReadError> {
         match self.store.find(path)? {
             Some(object) => self.read_object(&object, limit).map(Some),

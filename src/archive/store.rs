@@ -134,6 +134,24 @@ pub enum StoreError {
         /// Why it failed.
         source: io::Error,
     },
+    /// An object could not be moved to the trash.
+    #[error("cannot move {} to the trash {}: {source}", path.display(), trash.display())]
+    Trash {
+        /// The object.
+        path: PathBuf,
+        /// The trash.
+        trash: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Nothing can be moved to the trash.
+    #[error("the trash {} {detail}", trash.display())]
+    NoTrash {
+        /// The trash.
+        trash: PathBuf,
+        /// Why, in a clause.
+        detail: String,
+    },
     /// An object is not what it was when it was listed.
     #[error("{} changed since it was listed: {detail}", path.display())]
     Changed {
@@ -223,6 +241,12 @@ pub trait Store: Send + Sync + Debug {
     /// The same store with its root `levels` folders further up.
     fn raised(&self, levels: usize) -> Result<Box<dyn Store>, StoreError>;
 
+    /// The same place by other paths, each with one symbolic link less on it: what lies around a place is not what lies
+    /// around a link to it. This store is not among them.
+    fn other_ways(&self) -> Result<Vec<Box<dyn Store>>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Every object below the root, in any order. `descend` says for each folder whether to enter it; the
     /// root (the empty path) is asked about first.
     fn list(&self, descend: &dyn Fn(&Path) -> Descent) -> Result<Vec<Object>, StoreError>;
@@ -260,6 +284,18 @@ pub trait Store: Send + Sync + Debug {
     /// Whether removing `sample` (any object of the archive) would make its bytes go away.
     fn deletion(&self, sample: &Object) -> Result<Deletion, StoreError>;
 
+    /// Why `object`, as it was listed, can be neither removed nor moved, in one clause.
+    fn holds_on_to(&self, object: &Object) -> Option<String> {
+        let _ = object;
+        None
+    }
+
+    /// That `objects` can be moved to `trash`, as far as that can be told without doing it.
+    fn check_trash(&self, objects: &[&Object], trash: &Path) -> Result<(), StoreError> {
+        let _ = (objects, trash);
+        Ok(())
+    }
+
     /// Removes objects in the order given, in batches where the store has them. `done` hears of each object,
     /// by its index, once it is gone or could not be removed; when it breaks, nothing more is begun (it still hears of
     /// the rest of a batch that was on its way). Only what still is as it was listed is removed.
@@ -281,5 +317,10 @@ pub trait Store: Send + Sync + Debug {
     /// The directory on this machine that holds the objects, if there is one.
     fn local_root(&self) -> Option<&Path> {
         None
+    }
+
+    /// The directories on this machine to which links led when the objects were listed.
+    fn linked_places(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 }

@@ -349,6 +349,10 @@ impl Store for TarFile {
         Ok(Deletion::Kept("the members of a tar file cannot be removed".to_owned()))
     }
 
+    fn holds_on_to(&self, _object: &Object) -> Option<String> {
+        Some("is a member of a tar file".to_owned())
+    }
+
     fn remove(
         &self,
         objects: &[&Object],

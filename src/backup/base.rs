@@ -138,6 +138,8 @@ pub struct BaseBackup {
     pub wal_ranges: Vec<WalRange>,
     /// Its tool keeps it for ever.
     pub permanent: bool,
+    /// Its tool keeps it until then (pg_probackup's `expire-time`).
+    pub kept_until: Option<PgTime>,
     /// Its tool keeps all WAL behind it as well (Barman's `keep: full`).
     pub keeps_wal_behind: bool,
     /// Why nobody can recover from it, in one clause; `None` where nothing speaks against it.
@@ -175,6 +177,7 @@ impl BaseBackup {
             wal: Vec::new(),
             wal_ranges: Vec::new(),
             permanent: false,
+            kept_until: None,
             keeps_wal_behind: false,
             unusable: None,
             cautions: Vec::new(),
@@ -292,6 +295,7 @@ impl BaseBackup {
         self.started = self.started.or(other.started);
         self.finished = self.finished.or(other.finished);
         self.permanent |= other.permanent;
+        self.kept_until = self.kept_until.max(other.kept_until);
         self.keeps_wal_behind |= other.keeps_wal_behind;
         if self.depends_on.is_empty() {
             self.depends_on = other.depends_on;

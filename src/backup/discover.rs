@@ -102,6 +102,7 @@ impl Discovered {
         match read {
             Ok(mut catalogued) => {
                 self.apply_keep(archive, backup, &mut catalogued);
+                self.apply_metadata(archive, backup, &mut catalogued);
                 self.backups.extend(catalogued.backups);
                 for (label, reason) in catalogued.skipped {
                     self.add(ProblemKind::NotPlaced, path, &format!("backup {label}: {reason}"));
@@ -127,6 +128,21 @@ impl Discovered {
                 backup.keeps_wal_behind = content.trim_ascii() != b"standalone";
                 if !backup.keeps_wal_behind {
                     backup.cautions.push("Barman keeps it standalone, without the WAL after it".to_owned());
+                }
+            }
+        }
+    }
+
+    /// WAL-G's `metadata.json`, which alone knows whether the backup was marked as permanent since it was made.
+    fn apply_metadata(&mut self, archive: &Archive, backup: &BackupObject, catalogued: &mut Catalogued) {
+        for metadata in backup.beside.iter().filter(|_| backup.kind == BackupKind::WalGSentinel) {
+            let content = match archive.read_object(metadata, DESCRIPTION_BYTES_MAX) {
+                Ok(content) => content,
+                Err(error) => return self.unread(&metadata.path, &error),
+            };
+            for backup in &mut catalogued.backups {
+                if let Err(error) = catalog::complete_wal_g(backup, &content) {
+                    self.add(ProblemKind::Damaged, &metadata.path, &error);
                 }
             }
         }

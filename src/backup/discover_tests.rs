@@ -64,3 +64,38 @@ fn barman_with_a_keep() {
     assert_eq!(backup.checkpoint_lsn, Some(Lsn(0x160_0060)));
     assert_eq!(found.problems[0].kind, ProblemKind::NotPlaced);
 }
+
+#[test]
+fn wal_g_s_metadata_knows_better_than_its_sentinel() {
+    let sentinel = |permanent: bool| {
+        format!(r#"{{"LSN":23068712,"FinishLSN":23068928,"PgVersion":150018,"IsPermanent":{permanent}}}"#)
+    };
+    let metadata = |start: u64, permanent: &str| {
+        format!(
+            r#"{{"start_time":"2026-11-21T09:16:37.1Z","finish_time":"2026-11-21T09:16:51.6Z","start_lsn":{start},
+            "finish_lsn":23068928,"is_permanent":{permanent}}}"#
+        )
+    };
+    let name = "basebackups_005/base_00000001000000000000000B";
+    let found = |permanent: bool, metadata: &str| {
+        let root = tempfile::tempdir().unwrap();
+        put(root.path(), "wal_005/00000001000000000000000B", SEGMENT);
+        let path = format!("{name}_backup_stop_sentinel.json");
+        put(root.path(), &path, sentinel(permanent).as_bytes());
+        put(root.path(), &format!("{name}/metadata.json"), metadata.as_bytes());
+        put(root.path(), &format!("{name}/tar_partitions/part_001.tar"), b"");
+        discovered(root.path())
+    };
+    for (marked, expected) in [("true", true), ("false", false)] {
+        let found = found(!expected, &metadata(23_068_712, marked));
+        assert_eq!(found.problems, []);
+        assert_eq!(found.backups[0].permanent, expected);
+        assert!(found.backups[0].started < found.backups[0].finished);
+    }
+    for unclear in ["", "{", "[]", &metadata(23_068_713, "false"), &metadata(23_068_712, "\"no\"")] {
+        let found = found(true, unclear);
+        assert_eq!(found.problems.len(), 1, "{unclear}");
+        assert_eq!(found.problems[0].kind, ProblemKind::Damaged, "{unclear}");
+        assert!(found.problems[0].path.ends_with("metadata.json") && found.backups.len() == 1);
+    }
+}

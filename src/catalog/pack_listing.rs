@@ -123,7 +123,7 @@ pack_struct! {
     BaseBackup {
         label, aliases, start_lsn, timeline, checkpoint_lsn, stop_lsn, stop_timeline, method, from_standby,
         system_identifier, version, group, segment_size, control, has_label, incremental_from, depends_on, started,
-        finished, prepared, wal, wal_ranges, permanent, keeps_wal_behind, unusable, cautions, sources,
+        finished, prepared, wal, wal_ranges, permanent, kept_until, keeps_wal_behind, unusable, cautions, sources,
     }
     Problem { kind, path, message }
 }

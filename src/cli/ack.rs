@@ -65,12 +65,12 @@ pub(super) fn run(args: &AckArgs) -> Result<Status, CommandError> {
     let archive = reading.archive;
     let path = place(args.baseline.as_deref(), &archive)?;
     let accepted = accepted(args, &audit)?;
-    let segment = accepted.segment.clone();
+    let named = accepted.named();
     let known = Baseline::update(&path, |known| known.accept(accepted))?;
     match args.common.format {
         Format::Text => {
             let shown = printable(&path.display().to_string());
-            common::answer(&format!("{segment} is accepted as lost, recorded in {shown}\n"))?;
+            common::answer(&format!("{named} is accepted as lost, recorded in {shown}\n"))?;
         }
         Format::Json => {
             let answer = AckAnswer { baseline: path.display().to_string(), accepted: &known.accepted };

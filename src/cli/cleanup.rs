@@ -3,17 +3,16 @@
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
 use super::reading::{all_backups, read_library};
-use crate::archive::Archive;
+use crate::archive::{Archive, local_path};
 use crate::audit;
 use crate::backup::{self, BaseBackup, Discovered, Problem, ProblemKind};
-use crate::clock::{self, Clock};
-use crate::finding::Finding;
-use crate::report::cleanup::{Outcome, answer, render};
+use crate::clock::{self, Clock, Reading};
+use crate::report::cleanup::{Outcome, ReadAs, answer, render};
 use crate::report::json::Document;
 use crate::retention::baseline::{Accepted, Baseline};
-use crate::retention::execute::{Done, ExecuteError, Lock, execute, kept_by_store, outside};
-use crate::retention::{Policy, Proposal, baseline, propose, prove};
-use crate::wal::{PgTime, WalFileName};
+use crate::retention::execute::{ExecuteError, Lock, execute, obstacle};
+use crate::retention::{Policy, baseline, propose, prove};
+use crate::wal::{PgTime, SystemId, WalFileName};
 use clap::Args;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -85,23 +84,47 @@ impl From<ExecuteError> for CommandError {
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-fn policy(args: &CleanupArgs, clock: &Clock) -> Result<Policy, CommandError> {
-    let read = |text: &String| {
-        clock.read(text).map(|reading| reading.time).map_err(|error| CommandError::Usage(error.to_string()))
-    };
-    let now = args.now.as_ref().map(read).transpose()?.unwrap_or_else(clock::now);
+/// What the options ask for.
+struct Asked {
+    policy: Policy,
+    now: PgTime,
+    read_as: ReadAs,
+}
+
+fn asked(args: &CleanupArgs, clock: &Clock) -> Result<Asked, CommandError> {
+    let read = |text: &String| clock.read(text).map_err(|error| CommandError::Usage(error.to_string()));
+    let given = args.now.as_ref().map(read).transpose()?;
+    let now = given.as_ref().map_or_else(clock::now, |reading| reading.time);
     let days_ago = |days: u32| PgTime(now.0.saturating_sub(i64::from(days).saturating_mul(DAY_MICROS)));
     let retention = &args.retention;
     let since = retention.keep_since.as_ref().map(read).transpose()?;
     let keep_backups = retention.keep_backups.and_then(|count| usize::try_from(count).ok());
-    Ok(Policy {
+    let policy = Policy {
         keep_backups,
-        since: since.or(retention.keep_days.map(days_ago)),
+        since: since.as_ref().map(|since| since.time).or(retention.keep_days.map(days_ago)),
         oldest_kept: retention.oldest_kept,
         backups_since: args.backup_days.map(days_ago),
         prune_timelines: args.prune_timelines,
         clean_history: args.clean_history,
         named: BTreeSet::new(),
+    };
+    let words = |reading: Option<Reading>| reading.map(|reading| reading.read_as);
+    Ok(Asked { policy, now, read_as: ReadAs { keep_since: words(since), now: words(given) } })
+}
+
+/// The trash: where the archive is a directory, another directory of this machine.
+fn trash(given: Option<&Path>, archive: &Archive) -> Result<Option<PathBuf>, CommandError> {
+    let Some(given) = given else { return Ok(None) };
+    if given.as_os_str().is_empty() {
+        return Err(CommandError::Usage("--trash names no directory".to_owned()));
+    }
+    let Some(text) = given.to_str().filter(|_| archive.store().local_root().is_some()) else {
+        return Ok(Some(given.to_owned()));
+    };
+    let path = local_path(text).map_err(|error| CommandError::Usage(format!("--trash {error}")))?;
+    path.map(Some).ok_or_else(|| {
+        let why = "the archive is a directory of this machine, and so must be the trash";
+        CommandError::Usage(format!("--trash {text}: {why}"))
     })
 }
 
@@ -114,8 +137,9 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
         return Err(CommandError::Usage(message.to_owned()));
     }
     let clock = common.clock()?;
-    let mut policy = policy(args, &clock)?;
+    let Asked { mut policy, now, read_as } = asked(args, &clock)?;
     let archive = common.open()?;
+    let trash = trash(args.trash.as_deref(), &archive)?;
     // From before the archive is read until the last file is gone.
     let lock = args.execute.then(|| Lock::take(&archive)).transpose()?;
     let options = CommonArgs::options(&clock);
@@ -124,7 +148,10 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
     let not_understood = not_understood(&found.problems);
     // Those that were named by --backup, by themselves: they are kept whatever happens.
     let named = all_backups(common, &Discovered { backups: Vec::new(), problems: found.problems })?;
-    let backups = backup::merge(named.iter().cloned().chain(found.backups).collect());
+    let mut backups = backup::merge(named.iter().cloned().chain(found.backups).collect());
+    for backup in &mut backups {
+        backup.permanent |= backup.kept_until.is_some_and(|until| until > now);
+    }
     policy.named = places_of(&named, &backups);
     listing.backups.clone_from(&backups);
     // What is removed for good is judged by what stands there now, not by what was read once.
@@ -134,27 +161,18 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
     let baseline = args.baseline.as_deref();
     baseline::acknowledge(&mut audit, &super::ack::baseline(baseline, &archive)?);
     let mut proposal = propose(&library, &backups, &policy, &audit.findings, &options)?;
-    if let Some(reason) = not_understood {
+    if let Some(reason) = not_understood.or_else(|| foreign(&named, library.system_id)) {
         proposal = proposal.refuse(&library, reason);
     }
     if proposal.refused.is_none()
-        && args.trash.is_none()
-        && let Some(reason) = kept_by_store(&archive, &proposal.cleanup)?
+        && let Some(reason) = obstacle(&archive, &proposal.cleanup, trash.as_deref())?
     {
         proposal = proposal.refuse(&library, reason);
-    }
-    // Execution looks at that itself.
-    if proposal.refused.is_none()
-        && !args.execute
-        && let Some(trash) = &args.trash
-        && let Err(error) = outside(&archive, trash)
-    {
-        proposal = proposal.refuse(&library, error.to_string());
     }
     let done = match lock.filter(|_| proposal.refused.is_none()) {
         Some(lock) => {
             note_losses(proposal.losses(&library, clock::now()), baseline, &archive)?;
-            Some(execute(&archive, &proposal.cleanup, args.trash.as_deref(), &lock))
+            Some(execute(&archive, &proposal.cleanup, trash.as_deref(), &lock))
         }
         None => None,
     };
@@ -162,7 +180,18 @@ pub(super) fn run(args: &CleanupArgs) -> Result<Status, CommandError> {
         let gone = proposal.cleanup.only(&done.gone);
         proposal.after = prove::windows_after(&library, &backups, &gone)?;
     }
-    give(args, &archive, &proposal, &audit.findings, done.as_ref(), (&backups, &clock))?;
+    let outcome = Outcome {
+        cleanup: &proposal.cleanup,
+        before: &proposal.before,
+        after: &proposal.after,
+        refused: proposal.refused.as_deref(),
+        done: done.as_ref(),
+        trash: trash.as_deref(),
+        read_as: &read_as,
+        findings: &audit.findings,
+        gaps: &proposal.gaps,
+    };
+    give(args, &archive, &outcome, (&backups, &clock))?;
     if let Some(failure) = done.and_then(|done| done.failure) {
         return Err(failure.into());
     }
@@ -182,6 +211,19 @@ fn not_understood(problems: &[Problem]) -> Option<String> {
         "{} tells of a backup and cannot be understood: {message}{others}. What that backup needs is not known: repair \
          the file, or remove it if its backup is gone",
         path.display()
+    ))
+}
+
+/// A backup that a person named, and that is none of this archive's: what that person wants kept is not what would be.
+fn foreign(named: &[BaseBackup], own: SystemId) -> Option<String> {
+    let (backup, id) = named.iter().find_map(|backup| {
+        let id = backup.system_identifier.filter(|id| *id != own)?;
+        Some((backup, id))
+    })?;
+    Some(format!(
+        "backup {} (start {}), which --backup names, is of another cluster: its system identifier is {id}, that of the \
+         newest WAL is {own}. Nothing is kept for it here: leave it out, or name the archive of its cluster",
+        backup.label, backup.start_lsn
     ))
 }
 
@@ -210,22 +252,10 @@ fn note_losses(
 fn give(
     args: &CleanupArgs,
     archive: &Archive,
-    proposal: &Proposal,
-    findings: &[Finding],
-    done: Option<&Done>,
+    outcome: &Outcome<'_>,
     (backups, clock): (&[BaseBackup], &Clock),
 ) -> Result<(), CommandError> {
-    let outcome = Outcome {
-        cleanup: &proposal.cleanup,
-        before: &proposal.before,
-        after: &proposal.after,
-        refused: proposal.refused.as_deref(),
-        done,
-        trash: args.trash.as_deref(),
-        findings,
-        gaps: &proposal.gaps,
-    };
-    let answer = answer(&outcome, backups, clock);
+    let answer = answer(outcome, backups, clock);
     match args.common.format {
         Format::Text => common::answer(&render(&answer, archive.location(), args.common.palette())),
         Format::Json => common::document(&Document::new("cleanup", archive.location(), answer)),

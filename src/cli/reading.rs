@@ -319,3 +319,22 @@ pub(super) fn read_library<'a>(
     let library = library?.ok_or_else(|| AuditError::NoWal(archive.location().to_owned()))?;
     Ok(ManuallyDrop::new(library))
 }
+
+/// Says of backups that `--backup` names what nobody would notice otherwise: they are none of this archive's.
+pub(super) fn warn_of_foreign(common: &CommonArgs, library: &Library<'_>, backups: &[BaseBackup]) {
+    let is_given = |backup: &&BaseBackup| {
+        let mut sources = backup.sources.iter();
+        sources.any(|source| common.backup.iter().any(|given| source.path.starts_with(given)))
+    };
+    for backup in backups.iter().filter(is_given) {
+        if let Some(id) = backup.system_identifier.filter(|id| *id != library.system_id) {
+            tracing::warn!(
+                "backup {} (start {}), which --backup names, is of another cluster: its system identifier is {id}, that \
+                 of the newest WAL is {}",
+                backup.label,
+                backup.start_lsn,
+                library.system_id
+            );
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
-use super::reading::Reading;
+use super::reading::{Reading, warn_of_foreign};
 use crate::backup::BaseBackup;
 use crate::clock::{Clock, TimeError};
 use crate::recovery::judge::{JudgeError, NAME_BYTES, is_restore_point_name, read_xid};
@@ -127,6 +127,7 @@ pub(super) fn run(args: &ResolveArgs) -> Result<Status, CommandError> {
     let reading = Reading::open(common, &options)?;
     let backups = reading.backups(common)?;
     let library = reading.library(common, &options)?;
+    warn_of_foreign(common, &library, &backups);
     let major = args.postgres.unwrap_or(library.major);
     let mut question = match question(args, major, &clock) {
         Ok(question) => question,

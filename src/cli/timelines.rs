@@ -2,7 +2,7 @@
 
 use super::Status;
 use super::common::{self, CommandError, CommonArgs, Format};
-use super::reading::Reading;
+use super::reading::{Reading, warn_of_foreign};
 use crate::audit;
 use crate::recovery::windows::windows;
 use crate::report::json::Document;
@@ -30,6 +30,7 @@ pub(super) fn run(args: &TimelinesArgs) -> Result<Status, CommandError> {
     let reading = Reading::open(common, &options)?;
     let backups = reading.backups(common)?;
     let library = reading.library(common, &options)?;
+    warn_of_foreign(common, &library, &backups);
     let (archive, plan) = (&reading.archive, &reading.plan);
     let windows = windows(&library, &backups, library.major)?;
     let survey = audit::join(plan, library.every_file());

@@ -8,6 +8,7 @@ use super::target::Target;
 use crate::archive::StoreError;
 use crate::backup::BaseBackup;
 use crate::clock::Clock;
+use crate::scan::event::{Event, What};
 use crate::timeline::TimelineTarget;
 use crate::wal::payload::xlog::CheckPoint;
 use crate::wal::{Lsn, Major, PgTime, TimelineId};
@@ -32,6 +33,9 @@ pub struct Window {
     pub earliest_alone: Option<PgTime>,
     /// Time of the last commit or abort.
     pub latest: Option<PgTime>,
+    /// The latest time of a commit, an abort or a restore point. The last one need not have it: times are taken before
+    /// records are written, and clocks are set back.
+    pub newest: Option<PgTime>,
     /// The largest time target at which a server of this version stops.
     pub latest_target: Option<PgTime>,
 }
@@ -90,7 +94,9 @@ fn window(
     let earliest = prediction.checkpoint.map(begun).max(replayed_before);
     let alone = |checkpoint: CheckPoint| checkpoint.time.plus(held::SECOND);
     let earliest_alone = prediction.checkpoint.map(alone).max(earliest);
-    let latest = times_of(Lsn::INVALID, end).map(|times| times.last);
+    let ended = times_of(Lsn::INVALID, end);
+    let named = |event: &&Event| matches!(event.what, What::RestorePoint { .. }) && event.end <= end;
+    let named = route.others().filter(named).filter_map(|event| event.time).max();
     let largest = times_of(consistent, end).map(|times| times.max);
     let latest_target = if major >= Major::V13 { largest.map(|time| time.plus(-1)) } else { largest };
     Ok(Some(Window {
@@ -102,7 +108,8 @@ fn window(
         // No time can be asked for where none is known to be late enough and early enough.
         earliest: earliest.filter(|earliest| latest_target.is_none_or(|latest| *earliest <= latest)),
         earliest_alone,
-        latest,
+        latest: ended.map(|times| times.last),
+        newest: ended.map(|times| times.max).max(named),
         latest_target,
     }))
 }

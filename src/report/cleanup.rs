@@ -2,7 +2,7 @@
 
 use super::printable;
 use super::text::{self, Palette, counted};
-use super::timelines::{WindowAnswer, window_answers};
+use super::timelines::{self, WindowAnswer, window_answers};
 use crate::backup::BaseBackup;
 use crate::clock::Clock;
 use crate::finding::Finding;
@@ -29,6 +29,15 @@ struct Kept {
     reason: String,
 }
 
+/// How the times among the options were read.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ReadAs {
+    /// `--keep-since`.
+    pub keep_since: Option<String>,
+    /// `--now`.
+    pub now: Option<String>,
+}
+
 /// The answer of `cleanup`.
 #[derive(Clone, Debug, Serialize)]
 pub struct CleanupAnswer<'a> {
@@ -51,6 +60,8 @@ pub struct CleanupAnswer<'a> {
     error: Option<String>,
     /// The trash, where files are moved and not deleted.
     trash: Option<String>,
+    /// How the times among the options were read.
+    read_as: &'a ReadAs,
     /// Gaps that the plan leaves behind backups that keep their own WAL only, as `verify` would name them.
     accepted_gaps: Vec<String>,
     /// Backups whose earliest time moves, each in a line.
@@ -74,6 +85,8 @@ pub struct Outcome<'a> {
     pub done: Option<&'a Done>,
     /// Where files are moved instead of deleted.
     pub trash: Option<&'a Path>,
+    /// How the times among the options were read.
+    pub read_as: &'a ReadAs,
     /// What is wrong with the archive.
     pub findings: &'a [Finding],
     /// Gaps that the plan makes.
@@ -112,6 +125,7 @@ pub fn answer<'a>(outcome: &Outcome<'a>, backups: &[BaseBackup], clock: &Clock) 
         remaining: left.map(|(_, ruled)| ruled.entry.stored_name()).collect(),
         error: failure.map(ToString::to_string),
         trash: outcome.trash.map(|trash| trash.display().to_string()),
+        read_as: outcome.read_as,
         accepted_gaps: outcome.gaps.iter().filter_map(|gap| gap.expected.clone()).collect(),
         moved_starts: moved_starts(outcome, backups, clock),
         findings: outcome.findings,
@@ -120,15 +134,16 @@ pub fn answer<'a>(outcome: &Outcome<'a>, backups: &[BaseBackup], clock: &Clock) 
 
 /// Older WAL may tell more exactly than the backup from when on it can be recovered to.
 fn moved_starts(outcome: &Outcome<'_>, backups: &[BaseBackup], clock: &Clock) -> Vec<String> {
+    let names = timelines::names(backups);
     let mut moved: BTreeMap<usize, String> = BTreeMap::new();
     for old in outcome.before {
         let is_same = |new: &&Window| (new.backup, new.timeline) == (old.backup, old.timeline);
         let new = outcome.after.iter().find(is_same).and_then(|new| new.earliest);
-        let (Some(from), Some(to), Some(backup)) = (old.earliest, new, backups.get(old.backup)) else {
+        let (Some(from), Some(to), Some(name)) = (old.earliest, new, names.get(old.backup)) else {
             continue;
         };
         if from != to {
-            let line = format!("{}: earliest time {}, was {}", backup.label, clock.iso(to), clock.iso(from));
+            let line = format!("{name}: earliest time {}, was {}", clock.iso(to), clock.iso(from));
             moved.entry(old.backup).or_insert(line);
         }
     }
@@ -139,6 +154,11 @@ fn moved_starts(outcome: &Outcome<'_>, backups: &[BaseBackup], clock: &Clock) ->
 pub fn render(answer: &CleanupAnswer<'_>, location: &str, palette: Palette) -> String {
     let mut text = String::new();
     headline(&mut text, answer, &printable(location), palette);
+    for (option, read_as) in [("--keep-since", &answer.read_as.keep_since), ("--now", &answer.read_as.now)] {
+        if let Some(read_as) = read_as {
+            let _ = writeln!(text, "  {option} is read as {}", printable(read_as));
+        }
+    }
     let from: Vec<String> =
         answer.keep_from.iter().map(|(timeline, name)| format!("timeline {timeline} from {name}")).collect();
     if !from.is_empty() && answer.refused.is_none() {

@@ -11,12 +11,21 @@ use crate::finding::Finding;
 use crate::recovery::windows::Window;
 use crate::wal::{Lsn, TimelineId};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 /// A window in JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct WindowAnswer {
     backup: String,
+    #[serde(serialize_with = "json::text")]
+    start_lsn: Lsn,
+    /// The timeline on which the backup began.
+    #[serde(skip)]
+    begun_on: TimelineId,
+    /// What people call the backup, with its start where others have the same label.
+    #[serde(skip)]
+    name: String,
     timeline: TimelineId,
     path: Vec<TimelineId>,
     #[serde(serialize_with = "json::text")]
@@ -34,7 +43,7 @@ impl WindowAnswer {
         let path: Vec<String> = self.path.iter().map(ToString::to_string).collect();
         let mut line = format!(
             "{} on timeline {}: {} to {}",
-            self.backup,
+            self.name,
             path.join("→"),
             self.consistent_lsn,
             self.end_lsn
@@ -47,7 +56,8 @@ impl WindowAnswer {
 
     /// Whether both are windows of one backup on one timeline.
     pub(super) fn is_of(&self, other: &Self) -> bool {
-        (&self.backup, self.timeline) == (&other.backup, other.timeline)
+        (&self.backup, self.start_lsn, self.begun_on, self.timeline)
+            == (&other.backup, other.start_lsn, other.begun_on, other.timeline)
     }
 }
 
@@ -75,12 +85,37 @@ pub fn answer<'a>(
 
 /// Windows in JSON, times printed by `clock`.
 pub fn window_answers(windows: &[Window], backups: &[BaseBackup], clock: &Clock) -> Vec<WindowAnswer> {
-    windows.iter().map(|window| window_answer(window, backups, clock)).collect()
+    let names = names(backups);
+    windows.iter().map(|window| window_answer(window, backups, &names, clock)).collect()
 }
 
-fn window_answer(window: &Window, backups: &[BaseBackup], clock: &Clock) -> WindowAnswer {
+/// What people call each backup: its label, with its start where others have the same label (`pg_basebackup` gives all of
+/// them one).
+pub(super) fn names(backups: &[BaseBackup]) -> Vec<String> {
+    let mut labels: HashMap<&str, u32> = HashMap::new();
+    let mut starts: HashMap<(&str, Lsn), u32> = HashMap::new();
+    for backup in backups {
+        *labels.entry(&backup.label).or_default() += 1;
+        *starts.entry((&backup.label, backup.start_lsn)).or_default() += 1;
+    }
+    let name = |backup: &BaseBackup| {
+        let (label, start) = (&backup.label, backup.start_lsn);
+        match (labels.get(label.as_str()), starts.get(&(label, start))) {
+            (Some(0 | 1), _) => label.clone(),
+            (_, Some(0 | 1)) => format!("{label} (start {start})"),
+            _ => format!("{label} (start {start} on timeline {})", backup.timeline),
+        }
+    };
+    backups.iter().map(name).collect()
+}
+
+fn window_answer(window: &Window, backups: &[BaseBackup], names: &[String], clock: &Clock) -> WindowAnswer {
+    let backup = backups.get(window.backup);
     WindowAnswer {
-        backup: backups.get(window.backup).map(|backup| backup.label.clone()).unwrap_or_default(),
+        backup: backup.map(|backup| backup.label.clone()).unwrap_or_default(),
+        start_lsn: backup.map_or(Lsn::INVALID, |backup| backup.start_lsn),
+        begun_on: backup.map_or(window.timeline, |backup| backup.timeline),
+        name: names.get(window.backup).cloned().unwrap_or_default(),
         timeline: window.timeline,
         path: window.path.clone(),
         consistent_lsn: window.consistent,
@@ -238,10 +273,11 @@ fn useless(windows: &[Window], backups: &[BaseBackup], asked: Asked<'_>) -> Stri
 fn window_table(windows: &[Window], backups: &[BaseBackup], clock: &Clock) -> String {
     let header = ["backup", "TL", "path", "from", "to", "earliest time", "latest time target"];
     let time = |time: Option<crate::wal::PgTime>| time.map_or_else(|| "-".to_owned(), |time| clock.iso(time));
+    let names = names(backups);
     let row = |window: &Window| {
         let path: Vec<String> = window.path.iter().map(ToString::to_string).collect();
         vec![
-            backups.get(window.backup).map(|backup| printable(&backup.label)).unwrap_or_default(),
+            names.get(window.backup).map(|name| printable(name)).unwrap_or_default(),
             window.timeline.to_string(),
             path.join("→"),
             window.consistent.to_string(),

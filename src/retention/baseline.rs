@@ -44,6 +44,26 @@ pub struct Accepted {
     pub digests: Vec<String>,
 }
 
+impl Accepted {
+    /// Whether a gap that was accepted has the segment of this name: one that was filled from its front is no news.
+    fn has_gap_from(&self, segment: &str) -> bool {
+        let timeline = |name: &str| name.get(..TIMELINE_DIGITS).map(str::to_owned);
+        let range = self.through.as_deref().map(|through| self.segment.as_str()..=through);
+        timeline(segment) == timeline(&self.segment) && range.is_some_and(|range| range.contains(&segment))
+    }
+
+    /// What is accepted, for people: a file, or a gap from its first segment to its last.
+    pub fn named(&self) -> String {
+        match self.through.as_ref().filter(|through| **through != self.segment) {
+            Some(through) => format!("{} to {through}", self.segment),
+            None => self.segment.clone(),
+        }
+    }
+}
+
+/// Hexadecimal digits of the timeline in a segment's name.
+const TIMELINE_DIGITS: usize = 8;
+
 /// What was accepted for one archive.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,12 +180,13 @@ impl Baseline {
         let is_gap = finding.code == Code::SegmentMissing;
         let fits = |accepted: &&Accepted| {
             let codes = &accepted.codes;
-            accepted.segment == segment
+            let in_range = is_gap && accepted.has_gap_from(segment);
+            (accepted.segment == segment || in_range)
                 && accepted.system_identifier.as_ref().is_none_or(|its| cluster.as_ref() == Some(its))
                 && (is_gap || accepted.digests.is_empty() || accepted.digests.contains(&digest_of(finding)))
                 && accepted.through.as_deref().is_none_or(|last| last_of(finding) <= Some(last))
                 && (codes.is_empty() || codes.iter().any(|code| code == finding.code.name()))
-                && (accepted.lsns.is_empty() || accepted.lsns.contains(&place_of(finding)))
+                && (in_range || accepted.lsns.is_empty() || accepted.lsns.contains(&place_of(finding)))
         };
         self.accepted.iter().find(fits).map(|accepted| accepted.reason.as_str())
     }
@@ -282,6 +303,37 @@ mod tests {
             }
         });
         assert_eq!(Baseline::load(&path).unwrap().accepted.len(), 120);
+    }
+
+    #[test]
+    fn a_part_of_a_gap_that_was_accepted_is_accepted() {
+        let mut baseline = Baseline::default();
+        baseline.accept(Accepted {
+            segment: "000000010000000000000007".to_owned(),
+            reason: "known".to_owned(),
+            accepted_at: "2026-01-01T00:00:00Z".to_owned(),
+            through: Some("000000010000000000000009".to_owned()),
+            codes: vec!["segment-missing".to_owned()],
+            lsns: vec!["0/E00000".to_owned()],
+            system_identifier: None,
+            digests: Vec::new(),
+        });
+        assert_eq!(baseline.accepted[0].named(), "000000010000000000000007 to 000000010000000000000009");
+        let gap = |first: u32, last: u32| {
+            let name = |number| format!("0000000100000000{number:08X}");
+            let finding = Finding::new(Code::SegmentMissing, "gone").in_segment(name(first));
+            finding.expecting(format!("{} to {}", name(first), name(last)), "no such file")
+        };
+        let is_known = |finding: &Finding| baseline.reason_for(finding, None).is_some();
+        for (first, last) in [(7, 9), (8, 9), (9, 9), (8, 8), (7, 8)] {
+            assert!(is_known(&gap(first, last)), "{first} to {last}");
+        }
+        for (first, last) in [(6, 9), (8, 10), (10, 10), (6, 6)] {
+            assert!(!is_known(&gap(first, last)), "{first} to {last}");
+        }
+        let damage = Finding::new(Code::PageMagic, "bad").in_segment("000000010000000000000008");
+        assert!(!is_known(&damage));
+        assert!(!is_known(&gap(8, 8).in_segment("000000020000000000000008")));
     }
 
     #[test]

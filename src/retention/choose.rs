@@ -27,6 +27,14 @@ pub struct Policy {
     pub named: BTreeSet<usize>,
 }
 
+impl Policy {
+    /// Whether anything in it but [`oldest_kept`](Self::oldest_kept) says what goes.
+    fn goes_by_backups(&self) -> bool {
+        let by_them = self.keep_backups.is_some() || self.since.is_some() || self.backups_since.is_some();
+        by_them || self.prune_timelines || self.clean_history
+    }
+}
+
 /// A backup that is kept, with the segments that it cannot do without.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Guarded {
@@ -61,9 +69,9 @@ pub fn choose(
     let counted = counted(&own, backups, policy);
     let choice = Choice { library, backups, windows, policy, clock, counted };
     let rest: BTreeSet<usize> = own.iter().copied().filter(|index| !choice.counted.contains(index)).collect();
-    if own.is_empty() && (policy.keep_backups.is_some() || policy.since.is_some()) {
-        return Err("no base backup of this cluster is known: without one only --oldest-kept can say what \
-                    to keep"
+    if own.is_empty() && policy.goes_by_backups() {
+        return Err("no base backup of this cluster is known: without one only --oldest-kept can say what to keep, and \
+                    nothing else can be given with it"
             .to_owned());
     }
     let ranked = choice.ranked(&choice.counted);
@@ -280,7 +288,8 @@ impl Choice<'_> {
             stretches.entry((window.timeline, window.end)).or_default().push(window);
         }
         let newest: Vec<(TimelineId, Lsn)> = self.tips().iter().map(|tip| (tip.timeline, tip.end)).collect();
-        let latest = |windows: &Vec<&Window>| windows.iter().filter_map(|window| window.latest).max();
+        // A target is of the time that it has itself, whatever comes behind it.
+        let latest = |windows: &Vec<&Window>| windows.iter().filter_map(|window| window.newest).max();
         stretches.retain(|stretch, windows| newest.contains(stretch) || latest(windows) >= Some(since));
         let shown = self.clock.iso(since);
         let mut found = false;

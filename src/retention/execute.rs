@@ -104,6 +104,32 @@ pub fn kept_by_store(archive: &Archive, cleanup: &Cleanup) -> Result<Option<Stri
     })
 }
 
+/// Why what `cleanup` removes cannot go, neither for good nor to `trash`; `None`: nothing speaks against it.
+///
+/// # Errors
+/// That cannot be found out.
+pub fn obstacle(
+    archive: &Archive,
+    cleanup: &Cleanup,
+    trash: Option<&Path>,
+) -> Result<Option<String>, StoreError> {
+    let store = archive.store();
+    if trash.is_none()
+        && let Some(reason) = kept_by_store(archive, cleanup)?
+    {
+        return Ok(Some(reason));
+    }
+    let held = cleanup.remove.iter().find_map(|ruled| {
+        let reason = store.holds_on_to(&ruled.entry.object)?;
+        Some(format!("{} would go, but {reason}", ruled.entry.object.path.display()))
+    });
+    let Some(trash) = trash.filter(|_| held.is_none()) else { return Ok(held) };
+    let objects: Vec<&Object> = cleanup.remove.iter().map(|ruled| &ruled.entry.object).collect();
+    let fit = outside(archive, trash).map_err(|error| error.to_string());
+    let fit = fit.and_then(|()| store.check_trash(&objects, trash).map_err(|error| error.to_string()));
+    Ok(fit.err())
+}
+
 /// Removes what `cleanup` removes, or moves it to `trash`. The first failure ends it.
 pub fn execute(archive: &Archive, cleanup: &Cleanup, trash: Option<&Path>, lock: &Lock) -> Done {
     let mut done = Done::default();
@@ -174,7 +200,9 @@ pub fn outside(archive: &Archive, trash: &Path) -> Result<(), ExecuteError> {
         let whole = std::path::absolute(trash).map_err(failed)?;
         let there = whole.ancestors().find_map(|folder| std::fs::canonicalize(folder).ok());
         let root = std::fs::canonicalize(root).map_err(failed)?;
-        return if there.is_some_and(|there| there.starts_with(&root)) { inside() } else { Ok(()) };
+        let places = [root].into_iter().chain(archive.store().linked_places());
+        let is_inside = |there: &PathBuf| places.into_iter().any(|place| there.starts_with(place));
+        return if there.as_ref().is_some_and(is_inside) { inside() } else { Ok(()) };
     }
     let text = trash.to_string_lossy();
     let place = archive.location().trim_end_matches('/');

@@ -137,8 +137,8 @@ impl Proof<'_> {
             |(name, number)| Some((name, self.chosen.guarded.iter().find(|guarded| needs(guarded, number))?)),
         );
         let (name, guarded) = torn.next()?;
-        let label = self.backups.get(guarded.backup).map_or("", |backup| backup.label.as_str());
-        Some(format!("it would take {name} away from backup {label}"))
+        let label = self.name_of(guarded);
+        Some(format!("it would take {name} away from backup {label} which is kept"))
     }
 
     fn touches_kept(&self, finding: &Finding) -> bool {
@@ -211,8 +211,14 @@ impl Proof<'_> {
         guarded.first < self.chosen.boundary || new.end == old.end
     }
 
+    /// Labels alone say little: `pg_basebackup` gives all backups one.
+    fn name_of(&self, guarded: &Guarded) -> String {
+        let backup = self.backups.get(guarded.backup);
+        backup.map_or_else(String::new, |backup| format!("{}, start {},", backup.label, backup.start_lsn))
+    }
+
     fn loss(&self, guarded: &Guarded, timeline: TimelineId) -> String {
-        let label = self.backups.get(guarded.backup).map_or("", |backup| backup.label.as_str());
+        let label = self.name_of(guarded);
         format!("backup {label} could no longer be recovered from on timeline {timeline} as it can now")
     }
 

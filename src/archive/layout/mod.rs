@@ -242,20 +242,69 @@ pub(crate) type Recognised = (Box<dyn Store>, Box<dyn Rules>);
 
 /// Finds out how the archive in `store` is laid out, or takes the user's word, and gives the store from the
 /// archive's own root.
+///
+/// Where symbolic links lead to the place, each of the paths to it may have the tool's catalog around it.
 pub(crate) fn recognise(store: Box<dyn Store>, choice: LayoutChoice) -> Result<Recognised, StoreError> {
-    let view = View::new(store.as_ref());
-    let mut found = None;
+    let others = store.other_ways()?;
+    let mut found: Vec<(Box<dyn Store>, Found)> = Vec::new();
+    let mut known = HashMap::new();
+    for way in std::iter::once(store).chain(others) {
+        let view = View { known: RefCell::new(known), ..View::new(way.as_ref()) };
+        let here = look(&view, choice)?.unwrap_or_else(|| Found { levels_up: 0, rules: assumed(choice) });
+        known = view.known.into_inner();
+        known.retain(|folder, _| !folder.starts_with(".."));
+        let store = if here.levels_up == 0 { way } else { way.raised(here.levels_up)? };
+        found.push((store, here));
+    }
+    agree(&found)?;
+    let rank = |(_, found): &(Box<dyn Store>, Found)| {
+        let is_tool = found.rules.layout() != Layout::Plain;
+        // A catalog around the place, a tool's WAL alone, a server's own WAL, any other.
+        (!(is_tool && found.levels_up > 0), !is_tool, !found.rules.is_pg_wal())
+    };
+    let best = found.into_iter().min_by_key(rank);
+    best.map(|(store, found)| (store, found.rules)).ok_or_else(|| StoreError::Location {
+        location: "the archive".to_owned(),
+        detail: "no path leads there".to_owned(),
+    })
+}
+
+/// That the paths to a place do not lead to two archives: nobody could say whose backups count.
+fn agree(found: &[(Box<dyn Store>, Found)]) -> Result<(), StoreError> {
+    let tools = || found.iter().filter(|(_, found)| found.rules.layout() != Layout::Plain);
+    let root = |store: &dyn Store| store.local_root().and_then(|root| root.canonicalize().ok());
+    let Some((best, first)) = tools().find(|(_, found)| found.levels_up > 0).or_else(|| tools().next())
+    else {
+        return Ok(());
+    };
+    let differs = |(store, other): &&(Box<dyn Store>, Found)| {
+        let is_above = other.levels_up > 0 && root(store.as_ref()) != root(best.as_ref());
+        other.rules.layout() != first.rules.layout() || is_above
+    };
+    let Some((store, other)) = tools().find(differs) else { return Ok(()) };
+    Err(StoreError::Location {
+        location: format!("/{}", best.names().join("/")),
+        detail: format!(
+            "is taken for an archive of {}, and by another path to the same place there is one of {} at /{}: name the \
+             archive's own directory",
+            first.rules.layout(),
+            other.rules.layout(),
+            store.names().join("/")
+        ),
+    })
+}
+
+/// The first layout, of those that `choice` leaves, that is recognised.
+fn look(view: &View<'_>, choice: LayoutChoice) -> Result<Option<Found>, StoreError> {
     for layout in Layout::ALL {
         if choice == LayoutChoice::Auto || choice == LayoutChoice::Given(layout) {
-            found = detect(layout, &view)?;
-        }
-        if found.is_some() {
-            break;
+            let found = detect(layout, view)?;
+            if found.is_some() {
+                return Ok(found);
+            }
         }
     }
-    let Found { levels_up, rules } = found.unwrap_or_else(|| Found { levels_up: 0, rules: assumed(choice) });
-    let store = if levels_up == 0 { store } else { store.raised(levels_up)? };
-    Ok((store, rules))
+    Ok(None)
 }
 
 fn detect(layout: Layout, view: &View<'_>) -> Result<Option<Found>, StoreError> {

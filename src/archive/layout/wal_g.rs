@@ -17,6 +17,7 @@ use std::path::Path;
 const WAL: &str = "wal_005";
 const BACKUPS: &str = "basebackups_005";
 const SENTINEL: &str = "_backup_stop_sentinel.json";
+const METADATA: &str = "metadata.json";
 
 /// A WAL-G prefix.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ impl Rules for WalG {
         match folder.to_str() {
             Some(wal) if wal == self.wal => Descent::Whole,
             Some("" | BACKUPS) => Descent::Level,
+            // The metadata beside a sentinel; never the parts of the backup.
+            _ if parts_below(folder, BACKUPS).is_some_and(|parts| parts.len() == 1) => Descent::Level,
             _ => Descent::Skip,
         }
     }
@@ -65,6 +68,7 @@ impl Rules for WalG {
                 Some(label) => Role::Backup(BackupKind::WalGSentinel, label.to_owned()),
                 None => Role::Known,
             },
+            Some([label, METADATA]) => Role::BesideBackup((*label).to_owned()),
             // Greenplum's folders, other databases' folders, WAL-G's own notes.
             _ => Role::Known,
         }

@@ -435,6 +435,10 @@ impl Store for Remote {
         }
     }
 
+    fn check_trash(&self, objects: &[&Object], trash: &Path) -> Result<(), StoreError> {
+        objects.first().map_or(Ok(()), |object| self.trash_key(object, trash).map(drop))
+    }
+
     fn move_to(&self, object: &Object, trash: &Path) -> Result<(), StoreError> {
         let target = self.trash_key(object, trash)?;
         self.check_unchanged(&[object]).into_iter().next().unwrap_or(Ok(()))?;

@@ -82,6 +82,11 @@ pub fn read(kind: SourceKind, label: &str, path: &Path, bytes: &[u8]) -> Result<
     }
 }
 
+/// Completes a backup of WAL-G's by the `metadata.json` beside its sentinel, `bytes`.
+pub(super) fn complete_wal_g(backup: &mut BaseBackup, bytes: &[u8]) -> Result<(), CatalogError> {
+    wal_g::complete(backup, bytes)
+}
+
 /// Tells a tool's file by its name and its beginning.
 pub(super) fn recognise(name: &str, bytes: &[u8]) -> Option<SourceKind> {
     let begins = |with: &[u8]| bytes.trim_ascii_start().starts_with(with);

@@ -4,7 +4,7 @@
 
 use super::{CatalogError, Catalogued, Statuses, pairs, text, time, unquoted, without_start};
 use crate::backup::base::{BaseBackup, Source};
-use crate::wal::{Lsn, TimelineId};
+use crate::wal::{Lsn, PgTime, TimelineId};
 use std::collections::HashMap;
 
 /// pg_probackup: `BackupStatus` in `src/pg_probackup.h`.
@@ -34,6 +34,8 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
         cautions.push("it carries the WAL of the time of the backup in itself".to_owned());
     }
     cautions.extend(field("expire-time").map(|time| format!("pg_probackup keeps it until {time}")));
+    // Where nobody can read until when it is kept, it is kept.
+    let kept_until = field("expire-time").map(|text| time(text).unwrap_or(PgTime(i64::MAX)));
     let usable = matches!(status, "OK" | "DONE");
     let backup = BaseBackup {
         label,
@@ -45,6 +47,7 @@ pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogu
         finished: field("end-time").and_then(time),
         depends_on: field("parent-backup-id").map(str::to_owned).into_iter().collect(),
         unusable: (!usable).then(|| format!("pg_probackup gives its status as {status}")),
+        kept_until,
         cautions,
         ..BaseBackup::new(start, timeline, source)
     };

@@ -143,6 +143,13 @@ fn pg_probackup() {
         let backup = one(SourceKind::PgProbackup, "backups/db/T3F2XY/backup.control", &text);
         assert!(backup.why_unusable().unwrap().ends_with(status));
     }
+    assert_eq!(backup.kept_until, None);
+    let until = |told: &str| {
+        let text = PROBACKUP.replace("status = OK", &format!("expire-time = '{told}'\nstatus = OK"));
+        one(SourceKind::PgProbackup, "x/backup.control", &text).kept_until
+    };
+    assert_eq!(until("2026-11-22 09:16:51+00"), time("2026-11-22 09:16:51+00"));
+    assert_eq!(until("2026-11-22 09:16:51"), Some(PgTime(i64::MAX)), "of no zone: nobody knows");
     let running = skipped(SourceKind::PgProbackup, "x/backup.control", "status = RUNNING\nstart-lsn = 0/0\n");
     assert!(running.1.contains("RUNNING"));
 }

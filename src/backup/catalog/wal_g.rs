@@ -1,7 +1,10 @@
 //! WAL-G: `basebackups_005/base_<segment>[…]_backup_stop_sentinel.json`, one backup each.
 //!
 //! Positions are decimal numbers, the system identifier is a number above 2^53. The start timeline is nowhere but in the
-//! name. `metadata.json` tells the same under other names.
+//! name.
+//!
+//! `<name>/metadata.json` tells the same under other names, and what changed since: `wal-g backup-mark` writes that file and
+//! leaves the sentinel as it was. Sentinels of before 0.2.10 have no times; there it has them.
 
 use super::{CatalogError, Catalogued, major_of_version_number, time};
 use crate::backup::base::{BaseBackup, Source};
@@ -29,6 +32,32 @@ struct Sentinel {
     permanent: bool,
     #[serde(rename = "DeltaFrom")]
     delta_from: Option<String>,
+}
+
+/// What `metadata.json` beside a sentinel tells.
+#[derive(Deserialize)]
+struct Metadata {
+    start_lsn: Option<u64>,
+    finish_lsn: Option<u64>,
+    start_time: Option<String>,
+    finish_time: Option<String>,
+    is_permanent: Option<bool>,
+}
+
+/// Completes the backup of a sentinel with its metadata, which counts where both tell of the same.
+pub(super) fn complete(backup: &mut BaseBackup, bytes: &[u8]) -> Result<(), CatalogError> {
+    let metadata: Metadata = serde_json::from_slice(bytes)?;
+    let differs = |told: Option<u64>, known: Option<Lsn>| told.zip(known).is_some_and(|(a, b)| Lsn(a) != b);
+    if differs(metadata.start_lsn, Some(backup.start_lsn)) || differs(metadata.finish_lsn, backup.stop_lsn) {
+        let reason = "its metadata and its sentinel differ in start or end position".to_owned();
+        return Err(CatalogError::Unclear { label: backup.label.clone(), reason });
+    }
+    let told = |text: Option<String>| text.as_deref().and_then(time);
+    backup.started = told(metadata.start_time).or(backup.started);
+    backup.finished = told(metadata.finish_time).or(backup.finished);
+    backup.stop_lsn = backup.stop_lsn.or(metadata.finish_lsn.map(Lsn));
+    backup.permanent = metadata.is_permanent.unwrap_or(backup.permanent);
+    Ok(())
 }
 
 pub(super) fn read(label: &str, source: Source, bytes: &[u8]) -> Result<Catalogued, CatalogError> {
