@@ -72,11 +72,22 @@ fn losses_are_named_first_on(major: u32) {
         answer["events"].as_array().unwrap().iter().map(|event| event[key].clone()).collect()
     };
     let names = |names: &[&str]| Value::from(names.to_vec());
-    let dropped = [names(&["public.victim"]), names(&["My Schema.Big Table"]), names(&["public.sales"])];
-    assert_eq!(told("dropped_relations"), dropped, "{major}");
-    let truncated = [names(&["public.emptied"]), names(&[]), names(&[])];
+    // Up to 14 nothing in the WAL tells a view that is dropped from rows of catalogs that are deleted.
+    let view: &[&str] = if major >= 15 { &["public.vv"] } else { &[] };
+    // Up to 14 a new database is copied file by file: nothing in the WAL tells its schemas.
+    let sales = if major >= 15 { "public.sales" } else { "sales" };
+    let all: [&[&str]; 4] = [&["public.victim"], &["My Schema.Big Table"], view, &[sales]];
+    let dropped: Vec<&[&str]> = all.into_iter().filter(|names| !names.is_empty()).collect();
+    assert_eq!(
+        told("dropped_relations"),
+        dropped.iter().map(|one| names(one)).collect::<Vec<_>>(),
+        "{major}"
+    );
+    let mut truncated = vec![names(&[]); dropped.len()];
+    truncated[0] = names(&["public.emptied"]);
     assert_eq!(told("truncated_relations"), truncated, "{major}");
-    assert_eq!(told("database_name"), ["postgres", "postgres", "shop"], "{major}");
+    let databases = told("database_name");
+    assert_eq!((&databases[0], databases.last()), (&"postgres".into(), Some(&"shop".into())), "{major}");
 
     let (_, text) = find(archive, &["--kind", "drop"]);
     let of_victim = line(&text, "public.victim;");
@@ -84,7 +95,7 @@ fn losses_are_named_first_on(major: u32) {
     assert!(of_victim.find("aaa_innocent").is_some_and(|at| at > also), "{of_victim}");
     assert!(of_victim.find("rows: 1 inserted").is_some_and(|at| at > also), "{of_victim}");
     assert!(of_victim.contains("truncate of public.emptied"), "{of_victim}");
-    assert!(line(&text, "public.sales").contains("  shop  "), "{text}");
+    assert!(line(&text, sales).contains("  shop  "), "{text}");
     // One blank line in front of the commands, none between them.
     assert_eq!(text.matches("\n\n").count(), 2, "{text}");
 
