@@ -324,13 +324,11 @@ fn from_conf(
     }
     let judged = match RecoverySettings::judge(&conf, major) {
         Ok(judged) => judged,
-        Err(error @ JudgeError::MultipleTargets { .. }) => {
-            let shown = TargetAnswer { kind: "latest", value: None, inclusive: true, read_as: None };
-            let (JudgeError::MultipleTargets { first, second }
-            | JudgeError::Value { name: first, value: second }) = &error
-            else {
+        Err(error) => {
+            let JudgeError::MultipleTargets { first, second } = &error else {
                 return Err(usage(error.to_string()));
             };
+            let shown = TargetAnswer { kind: "latest", value: None, inclusive: true, read_as: None };
             let message = format!(
                 "{} sets {first} and {second}: PostgreSQL {major} takes one target only",
                 path.display()
@@ -338,7 +336,6 @@ fn from_conf(
             let problem = Problem { code: ProblemCode::MultipleTargets, message };
             return Err(Unasked::No(Box::new((shown, problem, Some(error.to_string())))));
         }
-        Err(error) => return Err(usage(error.to_string())),
     };
     let zone =
         judged.timezone.as_deref().map(Clock::new).transpose().map_err(|error| usage(error.to_string()))?;

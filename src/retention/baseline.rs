@@ -27,20 +27,20 @@ pub struct Accepted {
     pub accepted_at: String,
     /// The last segment of the gap that is accepted, where it was known how far it goes; a gap that goes further is
     /// news.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub through: Option<String>,
     /// Codes of the findings that are accepted; empty: every one in that file.
     #[serde(default)]
     pub codes: Vec<String>,
     /// Where in the WAL they are; empty: anywhere in that file. Damage elsewhere is news.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub lsns: Vec<String>,
     /// The cluster, by its system identifier; `None`: written before that was remembered, and holds for any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub system_identifier: Option<String>,
     /// What was found, gaps aside: [`digest_of`] each finding. Empty: written before that was remembered, or about a gap
     /// alone.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub digests: Vec<String>,
 }
 
