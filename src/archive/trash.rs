@@ -23,9 +23,11 @@ pub(super) fn check(objects: &[&Object], trash: &Path) -> Result<(), StoreError>
         .map_err(|error| refused(format!("cannot be written to ({shown}): {error}")))?;
     let from_elsewhere = objects.iter().filter(|object| object.identity.device != Some(found.dev()));
     let needed: u64 = from_elsewhere.map(|object| object.identity.size).sum();
-    let room = statvfs(&place).map(|place| place.f_bavail.saturating_mul(place.f_frsize));
+    // One that tells no size at all has no number of blocks.
+    let told = statvfs(&place).ok().filter(|place| place.f_blocks > 0);
+    let room = told.map(|place| place.f_bavail.saturating_mul(place.f_frsize));
     match room {
-        Ok(room) if needed > room => Err(refused(format!(
+        Some(room) if needed > room => Err(refused(format!(
             "has no room: {needed} bytes would go to another file system, which has {room} left"
         ))),
         _ => Ok(()),

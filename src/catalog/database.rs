@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// "walp": what tells our SQLite files from others.
 const APPLICATION_ID: i32 = 0x7761_6C70;
 /// Raised when what is kept changes its meaning. Every other version is read by nobody but its own program.
-const VERSION: i32 = 10;
+const VERSION: i32 = 11;
 /// How long one run waits for another to write.
 const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
 /// Where SQLite does not wait itself.
