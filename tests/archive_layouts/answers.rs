@@ -9,8 +9,17 @@ use serde_json::Value;
 pub const BACKUP: &str = "the one";
 
 /// Keys that speak of the place, of the run, or of other backups.
-const OF_THE_PLACE: [&str; 8] =
-    ["archive", "seconds", "settings", "files", "rejected_backups", "catalog", "catalog_bytes", "message"];
+const OF_THE_PLACE: [&str; 9] = [
+    "archive",
+    "seconds",
+    "settings",
+    "files",
+    "rejected_backups",
+    "catalog",
+    "catalog_bytes",
+    "catalog_updated",
+    "message",
+];
 
 fn ask(command: &str, location: &str, arguments: &[&str], variables: &[(String, String)]) -> Value {
     let mut program = Command::new(env!("CARGO_BIN_EXE_walproof"));
