@@ -252,13 +252,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    #[test]
-    fn what_is_accepted_survives_the_disk_and_covers_its_segment_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/known.json");
-        let mut baseline = Baseline::load(&path).unwrap();
-        let accepted = |reason: &str| Accepted {
-            segment: "000000010000000000000007".to_owned(),
+    /// An entry that says nothing but which file, and why.
+    fn entry(segment: impl Into<String>, reason: &str) -> Accepted {
+        Accepted {
+            segment: segment.into(),
             reason: reason.to_owned(),
             accepted_at: "2026-01-01T00:00:00Z".to_owned(),
             through: None,
@@ -266,9 +263,17 @@ mod tests {
             lsns: Vec::new(),
             system_identifier: None,
             digests: Vec::new(),
-        };
-        baseline.accept(accepted("one"));
-        baseline.accept(accepted("the disk of May"));
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_survives_the_disk_and_covers_its_segment_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/known.json");
+        let mut baseline = Baseline::load(&path).unwrap();
+        for reason in ["one", "the disk of May"] {
+            baseline.accept(entry("000000010000000000000007", reason));
+        }
         baseline.save(&path).unwrap();
         let baseline = Baseline::load(&path).unwrap();
         assert_eq!(baseline.accepted.len(), 1);
@@ -285,16 +290,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/known.json");
         let accept = |number: u32| {
-            let accepted = Accepted {
-                segment: format!("0000000100000000{number:08X}"),
-                reason: "known".to_owned(),
-                accepted_at: "2026-01-01T00:00:00Z".to_owned(),
-                through: None,
-                codes: Vec::new(),
-                lsns: Vec::new(),
-                system_identifier: None,
-                digests: Vec::new(),
-            };
+            let accepted = entry(format!("0000000100000000{number:08X}"), "known");
             Baseline::update(&path, |baseline| baseline.accept(accepted)).unwrap();
         };
         std::thread::scope(|scope| {
@@ -309,14 +305,10 @@ mod tests {
     fn a_part_of_a_gap_that_was_accepted_is_accepted() {
         let mut baseline = Baseline::default();
         baseline.accept(Accepted {
-            segment: "000000010000000000000007".to_owned(),
-            reason: "known".to_owned(),
-            accepted_at: "2026-01-01T00:00:00Z".to_owned(),
             through: Some("000000010000000000000009".to_owned()),
             codes: vec!["segment-missing".to_owned()],
             lsns: vec!["0/E00000".to_owned()],
-            system_identifier: None,
-            digests: Vec::new(),
+            ..entry("000000010000000000000007", "known")
         });
         assert_eq!(baseline.accepted[0].named(), "000000010000000000000007 to 000000010000000000000009");
         let gap = |first: u32, last: u32| {
